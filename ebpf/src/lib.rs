@@ -1,0 +1,1 @@
+//! CO-RE eBPF programs and their typed loader.

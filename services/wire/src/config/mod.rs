@@ -1,0 +1,18 @@
+//! The machine config: one TOML document, `version = 1`, that says everything about a box.
+//!
+//! It is parsed once at each edge into [`MachineConfig`]; a wrong one is refused with the key, the
+//! place and an example ([`ConfigError`]) and the one before stays in force. init owns the file and
+//! hands each service only its own slice ([`MachineConfig::slice_for`]), in the same format.
+
+mod error;
+mod parse;
+mod slice;
+mod types;
+mod value;
+
+pub use error::ConfigError;
+pub use parse::{BYTES_MAX, parse};
+pub use types::{Admin, Interface, MachineConfig, Network, Peer, Policy, Scope, Scrape, Ssh, Token};
+pub use value::{
+    Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, Seconds, Sha256Hex, SshKey, UserName,
+};

@@ -1,0 +1,52 @@
+//! What of the machine config each service gets to see.
+
+use super::types::{MachineConfig, Ssh};
+use crate::role::Role;
+
+impl MachineConfig {
+    /// The part of this config that `role` needs, everything else at its default: a service that is
+    /// taken over holds no other's secrets.
+    pub fn slice_for(&self, role: Role) -> MachineConfig {
+        let base = MachineConfig { hostname: self.hostname.clone(), ..MachineConfig::default() };
+        match role {
+            Role::Init => self.clone(),
+            Role::Network => MachineConfig { network: self.network.clone(), ..base },
+            Role::Collector => MachineConfig {
+                peers: self.peers.clone(),
+                scrape: self.scrape.clone(),
+                ssh: Ssh { read_key: self.ssh.read_key.clone(), repair_key: None },
+                ..base
+            },
+            Role::Repair => MachineConfig {
+                peers: self.peers.clone(),
+                policies: self.policies.clone(),
+                ssh: Ssh { read_key: None, repair_key: self.ssh.repair_key.clone() },
+                ..base
+            },
+            Role::Web => MachineConfig {
+                admin: self.admin.clone(),
+                tokens: self.tokens.clone(),
+                peers: self.peers.clone(),
+                ..base
+            },
+            Role::Log | Role::Store => base,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_collector_and_repair_see_their_own_ssh_key() {
+        let text = "version = 1\n[ssh]\nread_key = \"-----BEGIN OPENSSH PRIVATE KEY-----r\"\n\
+                    repair_key = \"-----BEGIN OPENSSH PRIVATE KEY-----w\"";
+        let config = crate::config::parse(text).unwrap();
+        for role in Role::ALL {
+            let ssh = config.slice_for(role).ssh;
+            assert_eq!(ssh.read_key.is_some(), matches!(role, Role::Init | Role::Collector), "{role}");
+            assert_eq!(ssh.repair_key.is_some(), matches!(role, Role::Init | Role::Repair), "{role}");
+        }
+    }
+}

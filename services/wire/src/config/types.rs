@@ -1,0 +1,198 @@
+//! The shape of the machine config.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{
+    Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, Seconds, Sha256Hex, SshKey, UserName,
+};
+
+/// The whole document. Every part but `version` may be left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineConfig {
+    /// The version of this format; 1.
+    pub version: u32,
+    /// The box' name. Default `vakt`.
+    #[serde(default)]
+    pub hostname: Hostname,
+    /// Addresses. Default: DHCP on every Ethernet interface.
+    #[serde(default)]
+    pub network: Network,
+    /// Who signs in first. Without it the first visitor sets the password with the set-up code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Admin>,
+    /// Bearer tokens of programs.
+    #[serde(default, rename = "token", skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
+    /// The keys with which the box signs in to peers. Made at first boot when absent.
+    #[serde(default)]
+    pub ssh: Ssh,
+    /// The machines that are watched.
+    #[serde(default, rename = "peer", skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Peer>,
+    /// How the box measures itself.
+    #[serde(default)]
+    pub scrape: Scrape,
+    /// What is repaired, and how.
+    #[serde(default, rename = "policy", skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
+}
+
+impl Default for MachineConfig {
+    fn default() -> MachineConfig {
+        MachineConfig {
+            version: 1,
+            hostname: Hostname::default(),
+            network: Network::default(),
+            admin: None,
+            tokens: Vec::new(),
+            ssh: Ssh::default(),
+            peers: Vec::new(),
+            scrape: Scrape::default(),
+            policies: Vec::new(),
+        }
+    }
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Name servers; DHCP's are used when this is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+    /// `[[network.interface]]`; empty means DHCP on every Ethernet interface.
+    #[serde(default, rename = "interface", skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+}
+
+/// `[[network.interface]]`: either `dhcp = true` or at least one address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// The kernel's name, such as `eth0`.
+    pub name: Name,
+    /// Ask a DHCP server.
+    #[serde(default)]
+    pub dhcp: bool,
+    /// Static addresses with their prefix length.
+    #[serde(default, rename = "address", skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Cidr>,
+    /// The default route's next hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// The name to sign in with.
+    pub user: UserName,
+    /// argon2id in PHC form, as `vakt-web hash-password` prints it.
+    pub password_hash: PasswordHash,
+}
+
+/// `[[token]]`: only the token's hash is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// What it is for; shown on pages and in the audit.
+    pub name: Name,
+    /// SHA-256 of the token's bytes, in hex.
+    pub sha256: Sha256Hex,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Query metrics.
+    #[serde(rename = "metrics:read")]
+    MetricsRead,
+    /// Push metrics.
+    #[serde(rename = "metrics:write")]
+    MetricsWrite,
+    /// Query logs.
+    #[serde(rename = "logs:read")]
+    LogsRead,
+    /// Push logs.
+    #[serde(rename = "logs:write")]
+    LogsWrite,
+}
+
+/// `[ssh]`: OpenSSH private keys, whole files as multi-line strings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ssh {
+    /// Signs in as each peer's `read_user`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_key: Option<SshKey>,
+    /// Signs in as each peer's `repair_user`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair_key: Option<SshKey>,
+}
+
+/// `[[peer]]`: one machine that is watched, with nothing installed on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its name here; becomes the `instance` label.
+    pub name: Name,
+    /// Where its sshd listens.
+    pub address: HostPort,
+    /// Its host key, pinned: `ssh-ed25519 AAAA…`, as in its /etc/ssh/ssh_host_ed25519_key.pub.
+    pub host_key: HostKey,
+    /// The user without rights, for reading.
+    #[serde(default = "read_user")]
+    pub read_user: UserName,
+    /// The user that polkit lets restart units.
+    #[serde(default = "repair_user")]
+    pub repair_user: UserName,
+    /// Seconds between two scrapes.
+    #[serde(default = "Seconds::fifteen")]
+    pub interval_s: Seconds,
+}
+
+fn read_user() -> UserName {
+    UserName::new("vakt-read")
+}
+
+fn repair_user() -> UserName {
+    UserName::new("vakt-repair")
+}
+
+/// `[scrape]`: how the box measures itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scrape {
+    /// Seconds between two scrapes of the box itself, 1 to 15.
+    #[serde(default = "Seconds::five")]
+    pub interval_s: Seconds,
+    /// Load the eBPF programs.
+    #[serde(default = "yes")]
+    pub ebpf: bool,
+}
+
+impl Default for Scrape {
+    fn default() -> Scrape {
+        Scrape { interval_s: Seconds::five(), ebpf: true }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `[[policy]]`: a repair policy in YAML; vakt-repair validates it and shows what it refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Its name, unique; shown with each repair.
+    pub name: Name,
+    /// The document.
+    pub yaml: String,
+}

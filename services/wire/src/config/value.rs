@@ -1,0 +1,190 @@
+//! The config's values, each checked once where it is read.
+//!
+//! Every error text says what was wrong and shows a good one.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A checked text: `$check` is `fn(&str) -> bool`, `$hint` says what it should look like.
+macro_rules! text_value {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $hint:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<$name, String> {
+                let check: fn(&str) -> bool = $check;
+                if check(&text) { Ok($name(text)) } else { Err(format!("{text:?} is not {}", $hint)) }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn label(text: &str, bytes_max: usize, also: &[u8]) -> bool {
+    !text.is_empty()
+        && text.len() <= bytes_max
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b))
+        && !text.starts_with(['-', '.'])
+}
+
+text_value!(
+    /// A host name (RFC 1123): letters, digits, `-` and `.`, at most 64 bytes (Linux' bound).
+    Hostname, |t| label(t, 64, b"-."), "a host name such as \"vakt\" or \"guard.example.org\""
+);
+text_value!(
+    /// A name for a thing of the config: letters, digits, `-`, `_`, `.`, at most 63 bytes.
+    Name, |t| label(t, 63, b"-_."), "a name of letters, digits, '-', '_' and '.', such as \"db1\""
+);
+text_value!(
+    /// A login name, at most 32 bytes (useradd(8)).
+    UserName, |t| label(t, 32, b"-_."), "a login name such as \"admin\""
+);
+text_value!(
+    /// An argon2id hash in PHC form.
+    PasswordHash, |t| t.starts_with("$argon2id$") && t.len() <= 256,
+    "an argon2id hash; make one with: vakt-web hash-password"
+);
+text_value!(
+    /// A SHA-256 in hex.
+    Sha256Hex, |t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()),
+    "64 lower-case hex digits; make them with: printf %s TOKEN | sha256sum"
+);
+text_value!(
+    /// A public host key: type and base64.
+    HostKey, |t| t.starts_with("ssh-ed25519 AAAA") || t.starts_with("ecdsa-sha2-") || t.starts_with("ssh-rsa AAAA"),
+    "a host key such as \"ssh-ed25519 AAAA…\"; read it from the peer's /etc/ssh/ssh_host_ed25519_key.pub"
+);
+text_value!(
+    /// An OpenSSH private key without a passphrase.
+    SshKey, |t| t.trim_start().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"),
+    "an OpenSSH private key; make one with: ssh-keygen -t ed25519 -N '' -f key"
+);
+text_value!(
+    /// A host (name or address, IPv6 in brackets) and a port.
+    HostPort, host_port, "a host and port such as \"192.0.2.7:22\" or \"[2001:db8::7]:22\""
+);
+
+fn host_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host_ok = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => label(host, 253, b"-."),
+    };
+    host_ok && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+impl Default for Hostname {
+    fn default() -> Hostname {
+        Hostname("vakt".into())
+    }
+}
+
+impl UserName {
+    pub(super) fn new(name: &'static str) -> UserName {
+        UserName(name.into())
+    }
+}
+
+/// An address with its prefix length, such as `192.0.2.10/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cidr {
+    /// The address itself, host bits included.
+    pub address: IpAddr,
+    /// Bits of the network part.
+    pub prefix: u8,
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Cidr, String> {
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            let address: IpAddr = address.parse().ok()?;
+            let prefix: u8 = prefix.parse().ok()?;
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            (prefix <= bits).then_some(Cidr { address, prefix })
+        });
+        parsed.ok_or_else(|| format!("{text:?} is not an address with a prefix such as \"192.0.2.10/24\""))
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> String {
+        cidr.to_string()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A whole number of seconds from 1 to 3600.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct Seconds(u32);
+
+impl Seconds {
+    /// As a duration.
+    pub fn duration(self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.0.into())
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn five() -> Seconds {
+        Seconds(5)
+    }
+
+    pub(super) fn fifteen() -> Seconds {
+        Seconds(15)
+    }
+}
+
+impl TryFrom<i64> for Seconds {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Seconds, String> {
+        u32::try_from(number)
+            .ok()
+            .filter(|s| (1..=3600).contains(s))
+            .map(Seconds)
+            .ok_or_else(|| format!("{number} is not a number of seconds from 1 to 3600, such as 15"))
+    }
+}
+
+impl From<Seconds> for i64 {
+    fn from(seconds: Seconds) -> i64 {
+        seconds.0.into()
+    }
+}

@@ -1,0 +1,17 @@
+//! What Vakt's processes share, and nothing else.
+//!
+//! Processes talk HTTP/1.1 over unix sockets ([`http`]), get their sockets from init ([`listen`]),
+//! say when they are ready and stop when asked ([`life`]), know each other by uid ([`role`]), print
+//! structured lines ([`logging`]), push samples in Prometheus' remote-write form ([`remote_write`])
+//! and read the one machine config ([`config`]). There is no private protocol here.
+//!
+//! This crate never opens a file of a service and never decides anything for one.
+
+pub mod config;
+pub mod http;
+pub mod life;
+pub mod listen;
+pub mod logging;
+pub mod remote_write;
+pub mod role;
+mod sys;
