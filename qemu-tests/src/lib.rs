@@ -1,1 +1,3 @@
 //! Test beds.
+
+pub mod systemd_peer;

@@ -13,6 +13,12 @@ use super::{BusError, Systemd, UnitName, Verb};
 /// What a new job does to a waiting one: takes its place, as `systemctl` itself asks.
 const MODE: &str = "replace";
 
+/// What systemd answers when polkit said no, or would have to ask a person.
+const DENIED: [&str; 2] = [
+    "org.freedesktop.DBus.Error.AccessDenied",
+    "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+];
+
 /// How systemd ended the job (JobRemoved in org.freedesktop.systemd1(5)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
@@ -113,20 +119,12 @@ impl Systemd {
 
     fn refused(&self, verb: Verb, unit: &UnitName, error: zbus::Error) -> VerbError {
         let (peer, unit) = (self.peer.to_string(), unit.clone());
-        match error {
-            zbus::Error::MethodError(name, text, _) => {
-                let reason = text.unwrap_or_else(|| name.to_string());
-                let denied = matches!(
-                    name.as_str(),
-                    "org.freedesktop.DBus.Error.AccessDenied"
-                        | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
-                );
-                match denied {
-                    true => VerbError::Refused { peer, verb, unit, reason },
-                    false => VerbError::Answer { peer, verb, unit, reason },
-                }
+        match super::answered(error) {
+            Ok(answer) if DENIED.contains(&answer.name.as_str()) => {
+                VerbError::Refused { peer, verb, unit, reason: answer.text }
             }
-            other => VerbError::Unknown { verb, unit, source: self.closed(other) },
+            Ok(answer) => VerbError::Answer { peer, verb, unit, reason: answer.text },
+            Err(lost) => VerbError::Unknown { verb, unit, source: self.closed(lost) },
         }
     }
 }

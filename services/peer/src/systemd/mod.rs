@@ -11,10 +11,10 @@ mod watch;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use zbus::OwnedObjectPath;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
+use zbus::{DBusError, OwnedObjectPath};
 
 pub use apply::{Applied, VerbError};
 pub use names::{UNIT_NAME_BYTES_MAX, UnitName, Verb};
@@ -139,21 +139,38 @@ impl Systemd {
 
     /// An error answer is about the unit; everything else means that the bus is gone.
     fn failed(&self, unit: &UnitName, error: zbus::Error) -> BusError {
-        match error {
-            zbus::Error::MethodError(name, text, _) => BusError::Answer {
-                peer: self.peer.to_string(),
-                unit: unit.to_string(),
-                reason: text.unwrap_or_else(|| name.to_string()),
-            },
-            zbus::Error::FDO(error) => match *error {
-                zbus::fdo::Error::ZBus(inner) => self.closed(inner),
-                answered => BusError::Answer {
-                    peer: self.peer.to_string(),
-                    unit: unit.to_string(),
-                    reason: answered.to_string(),
-                },
-            },
-            other => self.closed(other),
+        match answered(error) {
+            Ok(answer) => {
+                BusError::Answer { peer: self.peer.to_string(), unit: unit.to_string(), reason: answer.text }
+            }
+            Err(lost) => self.closed(lost),
         }
     }
+}
+
+/// An error that the other side sent.
+struct Answer {
+    /// Its D-Bus name.
+    name: String,
+    /// Its words, or its name when it had none.
+    text: String,
+}
+
+/// The other side's answer, or the error back when there was none: then nobody knows what happened.
+fn answered(error: zbus::Error) -> Result<Answer, zbus::Error> {
+    let (name, text) = match &error {
+        zbus::Error::MethodError(name, text, _) => (name.to_string(), text.clone()),
+        zbus::Error::FDO(inner) => match &**inner {
+            // The bus itself says these when systemd died or is too slow.
+            zbus::fdo::Error::ZBus(_)
+            | zbus::fdo::Error::NoReply(_)
+            | zbus::fdo::Error::Disconnected(_)
+            | zbus::fdo::Error::Timeout(_)
+            | zbus::fdo::Error::TimedOut(_) => return Err(error),
+            inner => (inner.name().to_string(), inner.description().map(str::to_owned)),
+        },
+        _ => return Err(error),
+    };
+    let text = text.filter(|text| !text.is_empty()).unwrap_or_else(|| name.clone());
+    Ok(Answer { name, text })
 }

@@ -1,0 +1,3 @@
+//! Policies, repairs over D-Bus, and signed evidence of each.
+
+pub mod enrol;
