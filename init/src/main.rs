@@ -1,2 +1,60 @@
-//! Starts.
-fn main() {}
+//! PID 1 of Vakt: boots the machine, builds each service's room, and supervises.
+//!
+//! One static binary in several roles: as `/init` of the initramfs it verifies and enters the root
+//! ([`boot`]); in the root it mounts state, adopts the config and runs the services ([`stage2`],
+//! [`run`]); `container` does the same on an ordinary host; `exec` runs a program inside a service's
+//! room; `network` is the network service. It never runs an async runtime and parses as little as
+//! possible: it is the root of trust.
+
+mod boot;
+mod container;
+mod exec;
+mod machine;
+mod manifest;
+mod network;
+mod run;
+mod sandbox;
+mod stage2;
+mod supervisor;
+mod sys;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: vakt-init container --root DIR --state DIR [--config FILE] [--map PORT=ADDR:PORT]...
+       vakt-init exec --service NAME [--pid PID] -- PROGRAM [ARG]...
+       vakt-init check FILE        checks a machine config
+       vakt-init network           the network service (started by init)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let first = arguments.first().map(String::as_str);
+    let rest = arguments.get(1..).unwrap_or_default();
+    let result = match first {
+        Some("stage2") => stage2::main(rest),
+        Some("container") => container::main(rest),
+        Some("exec") => exec::main(rest),
+        Some("network") => network::main(),
+        Some("check") => check(rest),
+        _ if rustix::process::getpid().is_init() => boot::main(),
+        _ => Err(anyhow::anyhow!("{USAGE}")),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vakt-init: {error:#}");
+            if rustix::process::getpid().is_init() {
+                boot::halt_after_failure(&format!("{error:#}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let [path] = arguments else { anyhow::bail!("check needs one file\n{USAGE}") };
+    let text = std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+    vakt_wire::config::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+    println!("{path}: valid");
+    Ok(ExitCode::SUCCESS)
+}

@@ -5,13 +5,21 @@
 //! structured lines ([`logging`]), push samples in Prometheus' remote-write form ([`remote_write`])
 //! and read the one machine config ([`config`]). There is no private protocol here.
 //!
+//! PID 1 takes the crate without the `net` feature: [`config`] and [`role`] alone, no async runtime.
+//!
 //! This crate never opens a file of a service and never decides anything for one.
 
 pub mod config;
+#[cfg(feature = "net")]
 pub mod http;
+#[cfg(feature = "net")]
 pub mod life;
+#[cfg(feature = "net")]
 pub mod listen;
+#[cfg(feature = "net")]
 pub mod logging;
+#[cfg(feature = "net")]
 pub mod remote_write;
 pub mod role;
+#[cfg(feature = "net")]
 mod sys;

@@ -1,0 +1,9 @@
+//! The machine around the services: mounts, disks, identity, config, console.
+
+pub mod config;
+pub mod config_disk;
+pub mod console;
+pub mod disk;
+pub mod identity;
+pub mod mounts;
+pub mod state;

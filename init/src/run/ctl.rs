@@ -1,0 +1,207 @@
+//! init's own HTTP socket: status for the pages, and power.
+//!
+//! PID 1 reads as little as possible: a request line and headers of at most 8 KiB by `httparse`, a
+//! body of at most 4 KiB, one request a connection, 16 connections, 5 s each.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Connections at a time; more wait in the backlog.
+const CONNECTIONS_MAX: usize = 16;
+
+/// Head and body together.
+const REQUEST_BYTES_MAX: usize = 12 << 10;
+
+/// From accept to the last byte of the answer.
+const CONNECTION_MS_MAX: u64 = 5000;
+
+/// A request that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `POST`.
+    pub method: String,
+    /// Path with query.
+    pub path: String,
+    /// Body.
+    pub body: Vec<u8>,
+    /// Who asks.
+    pub uid: u32,
+}
+
+/// An answer: status line's code and a JSON body.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, 400, …
+    pub status: u16,
+    /// The JSON text.
+    pub body: String,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    uid: u32,
+    until_ms: u64,
+    received: Vec<u8>,
+    to_send: Vec<u8>,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct Ctl {
+    listener: UnixListener,
+    connections: Vec<Connection>,
+}
+
+impl Ctl {
+    /// Listens at `path`.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn new(path: &Path) -> anyhow::Result<Ctl> {
+        use std::os::unix::fs::PermissionsExt;
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let _ = std::fs::remove_file(path);
+        let listener =
+            UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        listener.set_nonblocking(true)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        Ok(Ctl { listener, connections: Vec::new() })
+    }
+
+    /// The descriptors to wait for.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let listening = (self.connections.len() < CONNECTIONS_MAX).then(|| self.listener.as_fd());
+        listening.into_iter().chain(self.connections.iter().map(|c| c.stream.as_fd()))
+    }
+
+    /// Goes on with whatever is ready; `answer` is called for each whole request.
+    pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(Request) -> Answer) {
+        while self.connections.len() < CONNECTIONS_MAX {
+            let Ok((stream, _)) = self.listener.accept() else { break };
+            let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { continue };
+            if stream.set_nonblocking(true).is_ok() {
+                self.connections.push(Connection {
+                    uid: credentials.uid.as_raw(),
+                    stream,
+                    until_ms: now_ms + CONNECTION_MS_MAX,
+                    received: Vec::new(),
+                    to_send: Vec::new(),
+                });
+            }
+        }
+        self.connections
+            .retain_mut(|connection| now_ms < connection.until_ms && connection.turn(&mut answer));
+    }
+}
+
+impl Connection {
+    /// Whether the connection goes on.
+    fn turn(&mut self, answer: &mut impl FnMut(Request) -> Answer) -> bool {
+        if self.to_send.is_empty() {
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => self.received.extend_from_slice(&buffer[..length]),
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+            match parse(&self.received, self.uid) {
+                Ok(Some(request)) => self.to_send = encode(&answer(request)),
+                Ok(None) if self.received.len() < REQUEST_BYTES_MAX => return true,
+                Ok(None) => self.to_send = encode(&refusal(413, "request is too large")),
+                Err(reason) => self.to_send = encode(&refusal(400, &reason)),
+            }
+        }
+        match self.stream.write(&self.to_send) {
+            Ok(length) => {
+                self.to_send.drain(..length);
+                !self.to_send.is_empty()
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// An error as JSON.
+pub fn refusal(status: u16, reason: &str) -> Answer {
+    Answer { status, body: serde_json::json!({ "error": reason }).to_string() }
+}
+
+fn encode(answer: &Answer) -> Vec<u8> {
+    let reason = match answer.status {
+        200 => "OK",
+        202 => "Accepted",
+        403 => "Forbidden",
+        404 => "Not Found",
+        413 => "Content Too Large",
+        _ => "Bad Request",
+    };
+    format!(
+        "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        answer.status,
+        answer.body.len(),
+        answer.body
+    )
+    .into_bytes()
+}
+
+/// A whole request, or `None` when more bytes are needed.
+fn parse(received: &[u8], uid: u32) -> Result<Option<Request>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Request::new(&mut headers);
+    let length = match head.parse(received) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(format!("bad request: {error}")),
+    };
+    let mut body_length = 0usize;
+    for header in head.headers.iter() {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err("send a Content-Length; chunked bodies are not read".into());
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let value = std::str::from_utf8(header.value).unwrap_or_default();
+            body_length = value.parse().map_err(|_| format!("bad Content-Length {value:?}"))?;
+        }
+    }
+    if body_length > REQUEST_BYTES_MAX - length.min(REQUEST_BYTES_MAX) {
+        return Err("body is too large".into());
+    }
+    let Some(body) = received.get(length..length + body_length) else { return Ok(None) };
+    Ok(Some(Request {
+        method: head.method.unwrap_or_default().to_owned(),
+        path: head.path.unwrap_or_default().to_owned(),
+        body: body.to_vec(),
+        uid,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_when_it_is_whole() {
+        let whole = b"POST /v1/power HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+        for cut in 0..whole.len() {
+            assert_eq!(parse(&whole[..cut], 0), Ok(None), "cut at {cut}");
+        }
+        let request = parse(whole, 7).unwrap().unwrap();
+        assert_eq!((request.method.as_str(), request.path.as_str(), request.uid), ("POST", "/v1/power", 7));
+        assert_eq!(request.body, b"{}");
+    }
+
+    #[test]
+    fn nonsense_and_oversize_are_refused() {
+        assert!(parse(b"\0\0\0\r\n\r\n", 0).is_err());
+        assert!(parse(b"GET / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 0).is_err());
+        assert!(parse(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 0).is_err());
+        assert!(parse(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 0).is_err());
+    }
+}

@@ -1,0 +1,333 @@
+//! The loop itself.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use vakt_wire::role::{Role, permits};
+
+use super::cgroup::Cgroups;
+use super::ctl::{Answer, Ctl, Request, refusal};
+use super::forward::Forward;
+use super::life::{Process, Service};
+use super::notify::{Notice, NotifySocket};
+use super::output::Output;
+use super::power_button::PowerButtons;
+use super::sockets::{PortMap, Sockets};
+use super::spawn;
+use super::status::{self, MachineStatus};
+use crate::machine::console::Console;
+use crate::manifest::Manifest;
+use crate::sandbox::{Plan, RUN};
+use crate::supervisor::{Action, Event, Goal, Supervisor};
+use crate::sys;
+
+/// The loop turns at least this often, so that lines held back for the log service go on.
+const TURN_MS_MAX: u64 = 1000;
+
+/// While lines are held back.
+const FLUSH_EVERY_MS: u64 = 50;
+
+/// Where this init runs.
+#[derive(Debug)]
+pub struct Setting {
+    /// The console.
+    pub console: Console,
+    /// The services' cgroups.
+    pub cgroups: Cgroups,
+    /// Where TCP and UDP ports are mapped to.
+    pub ports: PortMap,
+    /// What the pages show of the machine.
+    pub status: MachineStatus,
+    /// Boot time of what `ready_after_s` counts from, on the boot clock.
+    pub started_ms: u64,
+}
+
+/// All that PID 1 holds.
+#[derive(Debug)]
+pub struct Machine {
+    supervisor: Supervisor,
+    services: BTreeMap<String, Service>,
+    setting: Setting,
+    signals: OwnedFd,
+    ctl: Ctl,
+    forward: Forward,
+    buttons: PowerButtons,
+    finished: Option<Goal>,
+}
+
+impl Machine {
+    /// Prepares the services of `manifests`; none runs yet.
+    ///
+    /// # Errors
+    /// When the signals, the control socket or a notify socket cannot be set up.
+    pub fn new(manifests: BTreeMap<String, Manifest>, setting: Setting) -> anyhow::Result<Machine> {
+        std::fs::create_dir_all(Path::new(RUN).join("room")).context("cannot make the room's mount point")?;
+        let supervisor = Supervisor::new(&manifests);
+        let mut services = BTreeMap::new();
+        for (name, manifest) in manifests {
+            let plan = Plan::new(&name, &manifest)?;
+            let notify = NotifySocket::new(&name, plan.uid)?;
+            let service = Service {
+                manifest,
+                plan,
+                sockets: Sockets::default(),
+                notify,
+                process: None,
+                output: None,
+                status: String::new(),
+                ended: None,
+                lines: std::collections::VecDeque::new(),
+            };
+            services.insert(name, service);
+        }
+        Ok(Machine {
+            supervisor,
+            services,
+            setting,
+            signals: sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGPWR])?,
+            ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,
+            forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
+            buttons: PowerButtons::open(),
+            finished: None,
+        })
+    }
+
+    /// Runs until everything has stopped; returns what the machine is to do then.
+    ///
+    /// # Errors
+    /// When poll(2) itself fails for good, which nothing here can mend.
+    pub fn run(&mut self) -> anyhow::Result<Goal> {
+        self.event(&Event::Tick);
+        loop {
+            if let Some(goal) = self.finished {
+                return Ok(goal);
+            }
+            self.wait()?;
+            self.take_signals();
+            self.reap();
+            self.read_notices();
+            self.read_output();
+            self.answer();
+            if self.buttons.pressed() {
+                self.setting.console.line("vakt: power button");
+                self.event(&Event::Stop(Goal::PowerOff));
+            }
+            self.forward.flush();
+            self.event(&Event::Tick);
+        }
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        let now = sys::now_ms();
+        let longest = if self.forward.is_behind() { FLUSH_EVERY_MS } else { TURN_MS_MAX };
+        let until = self.supervisor.next_deadline_ms().unwrap_or(u64::MAX);
+        let timeout_ms = until.saturating_sub(now).min(longest);
+        let timeout =
+            Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+        fds.extend(self.services.values().map(|service| service.notify.as_fd()));
+        fds.extend(self.services.values().filter_map(|service| service.output.as_ref().map(|o| o.as_fd())));
+        fds.extend(self.ctl.fds());
+        fds.extend(self.buttons.fds());
+        let mut polled: Vec<PollFd<'_>> =
+            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        match rustix::event::poll(&mut polled, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error).context("cannot poll"),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        for action in self.supervisor.step(sys::now_ms(), event) {
+            match action {
+                Action::Spawn(name) => self.spawn(&name),
+                Action::Terminate(name) => self.terminate(&name),
+                Action::Kill(name) => self.kill(&name),
+                Action::Finish(goal) => self.finished = Some(goal),
+            }
+        }
+    }
+
+    fn spawn(&mut self, name: &str) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        match start(service, name, &self.setting) {
+            Ok(()) => {}
+            Err(error) => {
+                let line = format!("vakt-init: {name}: {error:#}");
+                service.keep_line(&line);
+                self.setting.console.line(&line);
+                self.event(&Event::Exited(name.to_owned()));
+            }
+        }
+    }
+
+    fn terminate(&mut self, name: &str) {
+        if let Some(process) = self.services.get(name).and_then(|service| service.process.as_ref()) {
+            // The process may be dead already; its exit is on its way then.
+            let _ = rustix::process::pidfd_send_signal(&process.pidfd, rustix::process::Signal::TERM);
+        }
+    }
+
+    fn kill(&mut self, name: &str) {
+        self.setting.console.line(&format!("vakt: {name} did not get ready or stop in time and is killed"));
+        self.setting.cgroups.kill(name);
+        if let Some(process) = self.services.get(name).and_then(|service| service.process.as_ref()) {
+            let _ = rustix::process::pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
+        }
+    }
+
+    fn take_signals(&mut self) {
+        // struct signalfd_siginfo is 128 bytes; the first four are the signal's number.
+        let mut info = [0u8; 128];
+        while let Ok(128) = rustix::io::read(&self.signals, &mut info) {
+            let goal = match i32::from_ne_bytes([info[0], info[1], info[2], info[3]]) {
+                libc::SIGTERM | libc::SIGPWR => Goal::PowerOff,
+                libc::SIGINT => Goal::Reboot,
+                _ => continue,
+            };
+            self.setting.console.line(&format!("vakt: asked to {}", goal_name(goal)));
+            self.event(&Event::Stop(goal));
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(Some((pid, ended))) = sys::reap(false) {
+            let found = self
+                .services
+                .iter_mut()
+                .find(|(_, service)| service.process.as_ref().is_some_and(|process| process.pid == pid));
+            // Orphans of a service's own namespace never come here; anything else is only reaped.
+            let Some((name, service)) = found else { continue };
+            service.process = None;
+            service.ended = Some(ended);
+            let name = name.clone();
+            if self.supervisor.goal() == Goal::Run || ended != sys::Ended::Code(0) {
+                self.setting.console.line(&format!("vakt: {name} {ended}"));
+            }
+            self.event(&Event::Exited(name));
+        }
+    }
+
+    fn read_notices(&mut self) {
+        let mut ready = Vec::new();
+        for (name, service) in &mut self.services {
+            for notice in service.notify.read() {
+                match notice {
+                    Notice::Ready => ready.push(name.clone()),
+                    Notice::Status(status) => service.status = status,
+                    Notice::Console(line) => self.setting.console.line(&line),
+                }
+            }
+        }
+        for name in ready {
+            self.event(&Event::Ready(name));
+            self.note_readiness();
+        }
+    }
+
+    /// Says once that the box is ready: every required service has been.
+    fn note_readiness(&mut self) {
+        let required =
+            |name: &String| self.services.get(name).is_some_and(|service| service.manifest.required);
+        let all =
+            self.supervisor.services().iter().all(|(name, service)| service.was_ready || !required(name));
+        if all && self.setting.status.ready_after_s.is_none() {
+            let seconds = (sys::now_ms() - self.setting.started_ms) as f64 / 1000.0;
+            self.setting.status.ready_after_s = Some(seconds);
+            self.setting.console.line(&format!("vakt: all services ready ({seconds:.1} s)"));
+            sys::trim_memory();
+        }
+    }
+
+    fn read_output(&mut self) {
+        for (name, service) in &mut self.services {
+            let Some(output) = &mut service.output else { continue };
+            let (lines, ended) = output.read();
+            let pid = service.process.as_ref().map_or(0, |process| process.pid);
+            for line in lines {
+                // What is not structured was not meant for the log alone: a panic, or a room that failed.
+                if !line.starts_with('{') {
+                    self.setting.console.line(&format!("{name}: {line}"));
+                }
+                service.keep_line(&line);
+                self.forward.line(&self.setting.status.hostname, name, pid, &line);
+            }
+            if ended {
+                service.output = None;
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        // The connections are taken out so that answering may read everything else.
+        let now = sys::now_ms();
+        let mut wish = None;
+        let (setting, supervisor, services, forward) =
+            (&mut self.setting, &self.supervisor, &self.services, &self.forward);
+        self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
+            ("GET", "/v1/services") => {
+                let memory = |name: &str| setting.cgroups.memory_bytes(name);
+                json(&status::services(now, supervisor, services, memory))
+            }
+            ("GET", "/v1/machine") => {
+                setting.status.lines_shed = forward.shed();
+                json(&setting.status)
+            }
+            ("POST", "/v1/power") => match power_wish(&request) {
+                Ok(goal) => {
+                    wish = Some(goal);
+                    Answer { status: 202, body: "{}".into() }
+                }
+                Err(answer) => answer,
+            },
+            _ => refusal(404, "init knows GET /v1/services, GET /v1/machine and POST /v1/power"),
+        });
+        if let Some(goal) = wish {
+            self.setting.console.line(&format!("vakt: web asks to {}", goal_name(goal)));
+            self.event(&Event::Stop(goal));
+        }
+    }
+}
+
+fn goal_name(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Run => "run",
+        Goal::PowerOff => "power off",
+        Goal::Reboot => "reboot",
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(body) => Answer { status: 200, body },
+        Err(error) => refusal(400, &format!("cannot encode the answer: {error}")),
+    }
+}
+
+fn power_wish(request: &Request) -> Result<Goal, Answer> {
+    if !permits(request.uid, Role::Init.uid(), &[Role::Web]) {
+        return Err(refusal(403, "only web may switch the machine off"));
+    }
+    let action = serde_json::from_slice::<serde_json::Value>(&request.body)
+        .ok()
+        .and_then(|body| body.get("action").and_then(|action| action.as_str().map(str::to_owned)));
+    match action.as_deref() {
+        Some("poweroff") => Ok(Goal::PowerOff),
+        Some("reboot") => Ok(Goal::Reboot),
+        _ => Err(refusal(400, "action must be \"poweroff\" or \"reboot\"; example: {\"action\":\"reboot\"}")),
+    }
+}
+
+fn start(service: &mut Service, name: &str, setting: &Setting) -> anyhow::Result<()> {
+    service.sockets.open(&service.manifest.listen, &setting.ports)?;
+    spawn::prepare_directories(&service.manifest, service.plan.uid)?;
+    let cgroup = setting.cgroups.open(name, &service.manifest.limits)?;
+    let spawned = spawn::spawn(&service.plan, &service.manifest.exec, service.sockets.all(), Some(&cgroup))?;
+    service.process = Some(Process { pid: spawned.pid, pidfd: spawned.pidfd });
+    service.output = Some(Output::new(spawned.output));
+    service.status.clear();
+    Ok(())
+}

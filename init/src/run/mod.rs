@@ -1,0 +1,22 @@
+//! The loop of PID 1: one thread, one poll(2), no runtime.
+//!
+//! It turns what the kernel says (signals, dead children, readable sockets, time) into events for the
+//! [`crate::supervisor`] and carries out its actions. All that it holds is bounded: see the named
+//! bounds in each module.
+
+mod cgroup;
+mod ctl;
+mod forward;
+mod life;
+mod machine;
+mod notify;
+mod output;
+mod power_button;
+mod sockets;
+mod spawn;
+mod status;
+
+pub use cgroup::Cgroups;
+pub use machine::{Machine, Setting};
+pub use sockets::PortMap;
+pub use status::MachineStatus;

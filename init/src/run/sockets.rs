@@ -1,0 +1,100 @@
+//! The services' listening sockets: opened once, kept across restarts, handed over at each spawn.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::manifest::Listen;
+
+/// Where a container listens instead: machine port to host address. A machine has none.
+#[derive(Clone, Debug, Default)]
+pub struct PortMap(pub BTreeMap<u16, SocketAddr>);
+
+impl PortMap {
+    /// Reads `443=127.0.0.1:8443`.
+    ///
+    /// # Errors
+    /// A text that shows the form.
+    pub fn add(&mut self, text: &str) -> Result<(), String> {
+        let parsed = text.split_once('=').and_then(|(port, to)| Some((port.parse().ok()?, to.parse().ok()?)));
+        let (port, to) =
+            parsed.ok_or_else(|| format!("{text:?} is no port mapping such as 443=127.0.0.1:8443"))?;
+        self.0.insert(port, to);
+        Ok(())
+    }
+
+    fn of(&self, address: SocketAddr) -> SocketAddr {
+        self.0.get(&address.port()).copied().unwrap_or(address)
+    }
+}
+
+/// The open sockets of one service, in the order of its manifest.
+#[derive(Debug, Default)]
+pub struct Sockets(Vec<(String, OwnedFd)>);
+
+impl Sockets {
+    /// Opens all that are not open yet.
+    ///
+    /// # Errors
+    /// At the first that cannot be opened, naming it; the others stay for the next try.
+    pub fn open(&mut self, listens: &[Listen], ports: &PortMap) -> anyhow::Result<()> {
+        for listen in &listens[self.0.len()..] {
+            self.0.push((listen.name.clone(), open(listen, ports)?));
+        }
+        Ok(())
+    }
+
+    /// Names and descriptors.
+    pub fn all(&self) -> &[(String, OwnedFd)] {
+        &self.0
+    }
+}
+
+fn open(listen: &Listen, ports: &PortMap) -> anyhow::Result<OwnedFd> {
+    if let Some(path) = &listen.unix {
+        prepare(path)?;
+        let socket =
+            UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        return open_to_all(path).map(|()| socket.into());
+    }
+    if let Some(path) = &listen.unix_datagram {
+        prepare(path)?;
+        let socket = UnixDatagram::bind(path).with_context(|| format!("cannot bind {}", path.display()))?;
+        return open_to_all(path).map(|()| socket.into());
+    }
+    if let Some(address) = listen.tcp {
+        let address = ports.of(address);
+        return Ok(TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on tcp {address}"))?
+            .into());
+    }
+    if let Some(address) = listen.udp {
+        let address = ports.of(address);
+        return Ok(UdpSocket::bind(address).with_context(|| format!("cannot bind udp {address}"))?.into());
+    }
+    anyhow::bail!("socket {:?} has no address", listen.name)
+}
+
+fn prepare(path: &Path) -> anyhow::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove the old {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who may call is judged by the server from SO_PEERCRED, and by whose room shows the directory.
+fn open_to_all(path: &Path) -> anyhow::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))
+        .with_context(|| format!("cannot set the mode of {}", path.display()))
+}

@@ -1,0 +1,116 @@
+//! What init tells about the machine and its services, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::life::Service;
+use crate::supervisor::{State, Supervisor};
+
+/// A service on the pages.
+#[derive(Debug, Serialize)]
+pub struct ServiceStatus {
+    /// Name.
+    pub name: String,
+    /// One line of what it is.
+    pub description: String,
+    /// `waiting`, `starting`, `ready`, `stopping`, `killing`, `backoff` or `stopped`.
+    pub state: String,
+    /// Whether the box counts as ready without it.
+    pub required: bool,
+    /// Pid, while it has a process.
+    pub pid: Option<i32>,
+    /// Restarts since boot.
+    pub restarts: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Seconds in this state since its start or readiness; until the next try for `backoff`.
+    pub seconds: u64,
+    /// Its own last word on how it is.
+    pub status: String,
+    /// How its last life ended.
+    pub last_exit: Option<String>,
+    /// Bytes of memory, where the controller exists.
+    pub memory_bytes: Option<u64>,
+    /// Last lines of output.
+    pub lines: Vec<String>,
+}
+
+/// One entry for each service, by name.
+pub fn services(
+    now_ms: u64,
+    supervisor: &Supervisor,
+    services: &BTreeMap<String, Service>,
+    memory: impl Fn(&str) -> Option<u64>,
+) -> Vec<ServiceStatus> {
+    let one = |(name, service): (&String, &Service)| {
+        let watched = supervisor.services().get(name)?;
+        let (state, seconds) = describe(now_ms, watched.state);
+        Some(ServiceStatus {
+            name: name.clone(),
+            description: service.manifest.description.clone(),
+            state: state.to_owned(),
+            required: service.manifest.required,
+            pid: service.process.as_ref().map(|process| process.pid),
+            restarts: watched.restarts,
+            failures: watched.failures,
+            seconds,
+            status: service.status.clone(),
+            last_exit: service.ended.map(|ended| ended.to_string()),
+            memory_bytes: memory(name),
+            lines: service.lines.iter().cloned().collect(),
+        })
+    };
+    services.iter().filter_map(one).collect()
+}
+
+fn describe(now_ms: u64, state: State) -> (&'static str, u64) {
+    let since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
+    let until = |ms: u64| ms.saturating_sub(now_ms).div_ceil(1000);
+    match state {
+        State::Waiting => ("waiting", 0),
+        State::Starting { since_ms } => ("starting", since(since_ms)),
+        State::Ready { since_ms } => ("ready", since(since_ms)),
+        State::Stopping { until_ms } => ("stopping", until(until_ms)),
+        State::Killing => ("killing", 0),
+        State::Backoff { until_ms } => ("backoff", until(until_ms)),
+        State::Stopped => ("stopped", 0),
+    }
+}
+
+/// The machine on the pages.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct MachineStatus {
+    /// Vakt's version.
+    pub version: String,
+    /// Host name.
+    pub hostname: String,
+    /// `a` or `b`; empty in a container.
+    pub slot: String,
+    /// The verified root's hash in hex; empty in a container.
+    pub root_hash: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine id.
+    pub machine_id: String,
+    /// Seconds from power-on (or start) to all required services ready.
+    pub ready_after_s: Option<f64>,
+    /// Whether memory, pids and cpu bounds are in force.
+    pub bounded: bool,
+    /// Why an offered config was refused.
+    pub config_refused: Option<String>,
+    /// What went wrong on the way up and was lived with.
+    pub notes: Vec<String>,
+    /// Public SSH keys for peers, by purpose.
+    pub ssh_public_keys: BTreeMap<String, String>,
+    /// Lines of output that the log service never got.
+    pub lines_shed: u64,
+}
+
+impl MachineStatus {
+    /// Version and kernel filled in, the rest as it becomes known.
+    pub fn of_this_build() -> MachineStatus {
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        MachineStatus { version: env!("CARGO_PKG_VERSION").to_owned(), kernel, ..MachineStatus::default() }
+    }
+}

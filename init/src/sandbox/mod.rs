@@ -1,0 +1,17 @@
+//! The room of a service: built in the child between clone3 and exec, fail-closed.
+//!
+//! Layers, outermost first: fresh mount, pid, ipc, uts and (unless it shares the machine's) net
+//! namespaces; a tmpfs root that holds only the listed paths; rlimits; own uid with only the listed
+//! capabilities, also in the bounding set; no_new_privs; Landlock (ABI 6 is required) for paths, TCP,
+//! abstract sockets and signals; seccomp with an allow-list that also judges socket(2)'s arguments.
+//! Any step that fails ends the child before the program runs.
+
+mod enter;
+mod landlock;
+mod plan;
+mod privileges;
+mod root;
+mod seccomp;
+
+pub use enter::enter;
+pub use plan::{Plan, Program, RUN};
