@@ -1,0 +1,169 @@
+//! From sealed rows to durable blocks, and what is removed again: segments, and blocks past retention.
+//!
+//! The order is what makes it safe: blocks are written under temporary names, synced, renamed, their
+//! directories synced; only then is the segment removed. A crash in between leaves the segment and
+//! some or all of its blocks; [`crate::recover`] sorts that out by the numbers in their footers.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::append;
+use crate::block::{self, Source};
+use crate::metrics::Metrics;
+use crate::row::{self, Row};
+use crate::shelf::{BlockRef, Frame, Shelf, block_name, day_dir};
+use crate::time::DAY;
+
+/// Suffix of a block that is being written.
+pub const TEMPORARY: &str = ".tmp";
+
+/// Writes the rows of a segment as blocks, durably. Returns them; none for no rows.
+///
+/// # Errors
+/// As the operating system says. Temporary files may be left; the next start removes them.
+pub fn write_blocks<'a>(
+    dir: &Path,
+    segment: u64,
+    frames: impl Iterator<Item = &'a Frame>,
+    metrics: &Metrics,
+) -> io::Result<Vec<BlockRef>> {
+    // Frames hold rows that this process encoded or replay verified: they always decode.
+    let mut rows: Vec<Row<'_>> = frames.flat_map(|frame| row::rows(&frame.bytes).flatten()).collect();
+    // Stable, so that rows of one time stay in the order of their arrival.
+    rows.sort_by_key(|row| row.time_ns);
+    let runs = block::runs(&rows);
+    let mut blocks = Vec::with_capacity(runs.len());
+    let mut start = 0;
+    for (part, length) in runs.iter().enumerate() {
+        let run = &rows[start..start + length];
+        start += length;
+        let source = Source { segment, part: part as u32, parts: runs.len() as u32 };
+        let bytes = block::build(run, source)?;
+        blocks.push(write_block(dir, run, source, &bytes)?);
+        metrics.blocks_written.add(1);
+        metrics.block_bytes.add(bytes.len() as u64);
+        metrics.block_rows.add(*length as u64);
+    }
+    let mut days: Vec<i64> = blocks.iter().map(|block| block.day).collect();
+    days.dedup();
+    for day in days {
+        append::sync_dir(&day_dir(dir, day))?;
+    }
+    append::sync_dir(&dir.join("blocks"))?;
+    Ok(blocks)
+}
+
+fn write_block(dir: &Path, rows: &[Row<'_>], source: Source, bytes: &[u8]) -> io::Result<BlockRef> {
+    let (first, last) = (rows.first().map_or(0, |r| r.time_ns), rows.last().map_or(0, |r| r.time_ns));
+    let day = first.div_euclid(DAY);
+    let dir = day_dir(dir, day);
+    std::fs::create_dir_all(&dir)?;
+    let name = block_name(source.segment, source.part);
+    let temporary = dir.join(format!("{name}{TEMPORARY}"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, dir.join(name))?;
+    Ok(BlockRef {
+        day,
+        segment: source.segment,
+        part: source.part,
+        min_ns: first,
+        max_ns: last,
+        rows: rows.len() as u32,
+        bytes: bytes.len() as u64,
+    })
+}
+
+/// Removes a segment whose blocks are durable.
+///
+/// # Errors
+/// As the operating system says; a segment that is gone is no error.
+pub fn remove_segment(append_dir: &Path, segment: u64) -> io::Result<()> {
+    match std::fs::remove_file(append_dir.join(append::file_name(segment))) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => append::sync_dir(append_dir),
+    }
+}
+
+/// How long and how much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Age in nanoseconds past which a day's partition goes.
+    pub age_ns: i64,
+    /// Bytes of blocks past which the oldest go.
+    pub bytes_max: u64,
+}
+
+/// Which blocks are to go, by age and by size: pure.
+pub fn expired(blocks: &[BlockRef], retention: Retention, now_ns: i64) -> Vec<BlockRef> {
+    let oldest_day = now_ns.saturating_sub(retention.age_ns).div_euclid(DAY);
+    let (mut kept, mut goes): (Vec<BlockRef>, Vec<BlockRef>) =
+        blocks.iter().partition(|block| block.day >= oldest_day);
+    let mut bytes: u64 = kept.iter().map(|block| block.bytes).sum();
+    kept.sort_by_key(|block| block.max_ns);
+    for block in kept {
+        if bytes <= retention.bytes_max {
+            break;
+        }
+        bytes -= block.bytes;
+        goes.push(block);
+    }
+    goes
+}
+
+/// Takes expired blocks off the shelf and removes their files and empty partitions.
+pub fn apply_retention(shelf: &Shelf, retention: Retention, now_ns: i64) {
+    let goes = expired(&shelf.snapshot().blocks, retention, now_ns);
+    remove_blocks(shelf, &goes);
+}
+
+/// Removes the oldest block, to make room on a full disk. Returns whether there was one.
+pub fn remove_oldest(shelf: &Shelf) -> bool {
+    let oldest = shelf.snapshot().blocks.iter().min_by_key(|block| block.max_ns).copied();
+    remove_blocks(shelf, oldest.as_slice());
+    oldest.is_some()
+}
+
+fn remove_blocks(shelf: &Shelf, goes: &[BlockRef]) {
+    for block in shelf.take(|block| goes.contains(block)) {
+        let path = shelf.path_of(&block);
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(block = %path.display(), %error, "cannot remove an expired block");
+            continue;
+        }
+        // Fails while other blocks of the day are there, which is what is wanted.
+        if std::fs::remove_dir(day_dir(shelf.dir(), block.day)).is_ok() {
+            shelf.metrics().partitions_removed.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_go_by_age_first_and_then_the_oldest_by_size() {
+        let block = |day: i64, bytes| BlockRef {
+            day,
+            segment: day as u64,
+            part: 0,
+            min_ns: day * DAY,
+            max_ns: day * DAY + 1,
+            rows: 1,
+            bytes,
+        };
+        let blocks = [block(10, 5), block(3, 5), block(8, 5), block(9, 5)];
+        let days = |age_days: i64, bytes_max| {
+            let retention = Retention { age_ns: age_days * DAY, bytes_max };
+            expired(&blocks, retention, 10 * DAY + 5).iter().map(|b| b.day).collect::<Vec<_>>()
+        };
+        assert_eq!(days(100, 100), Vec::<i64>::new());
+        assert_eq!(days(7, 100), Vec::<i64>::new());
+        assert_eq!(days(6, 100), [3]);
+        assert_eq!(days(6, 10), [3, 8]);
+        assert_eq!(days(100, 0), [3, 8, 9, 10]);
+    }
+}
