@@ -28,6 +28,10 @@ pub type Moment = u64;
 /// After evidence could not be recorded, the next try comes this much later.
 const EVIDENCE_RETRY_MS: u64 = 5_000;
 
+/// A call has the policy's timeout, and this long for what is around it. One that never ends after all
+/// counts as one whose outcome is not known.
+const CALL_GRACE_MS: u64 = 60_000;
+
 /// Where a policy stands on a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "phase", rename_all = "kebab-case")]
@@ -160,7 +164,8 @@ impl Engine {
     /// When the unit must be looked at again even if nothing is heard of it; `None`: no hurry.
     pub fn look_again_at(&self) -> Option<Moment> {
         match &self.phase {
-            Phase::Watching | Phase::Healthy { .. } | Phase::Acting { .. } => None,
+            Phase::Watching | Phase::Healthy { .. } => None,
+            Phase::Acting { since } => Some(since + self.policy.action.timeout.millis() + CALL_GRACE_MS),
             Phase::Suspect { since } => Some(since + self.policy.wrong_for.millis()),
             Phase::Verifying { until, right } => {
                 let held = right.as_ref().map(|right| right.since + self.policy.verify.held_for.millis());
@@ -174,6 +179,9 @@ impl Engine {
     pub fn seen(&mut self, state: &UnitState, now: Moment) -> Vec<Action> {
         let wrong = self.policy.state.holds(state);
         match &self.phase {
+            Phase::Acting { .. } if self.look_again_at().is_some_and(|end| now >= end) => {
+                self.answered(Answer::Unknown("the call never ended".into()), now)
+            }
             Phase::Acting { .. } => Vec::new(),
             Phase::Verifying { .. } => self.verify(state, now),
             Phase::GaveUp { until, .. } if wrong && now < *until => Vec::new(),

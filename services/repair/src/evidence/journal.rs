@@ -258,7 +258,7 @@ impl Journal {
 }
 
 /// The catalog's path of a record.
-pub(crate) fn path(seq: u64) -> String {
+fn path(seq: u64) -> String {
     format!("/catalog/v1/evidence/{}", catalog_key(seq))
 }
 

@@ -11,6 +11,7 @@ mod memory;
 pub mod record;
 mod verifier;
 
+pub(crate) use journal::listing;
 pub use journal::{Journal, JournalError, PENDING_MAX, Standing};
 pub use key::{KeyError, load_or_make};
 pub use memory::{Memory, REPAIRS_MAX, Repair};

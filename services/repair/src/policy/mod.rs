@@ -22,6 +22,7 @@
 //! others stay in force. Limits: 64 KiB and 256 policies, 1,000 peers a policy.
 
 mod parse;
+mod set;
 mod span;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use vakt_peer::systemd::{ActiveState, UnitName, UnitState, Verb};
 use vakt_wire::config::Name;
 
 pub use parse::{Refusal, YAML_BYTES_MAX, parse};
+pub use set::{PolicySet, Refused};
 pub use span::{SPAN_MAX, Span};
 
 /// Policies that are in force at a time; further ones are refused.
