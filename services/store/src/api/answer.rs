@@ -1,0 +1,233 @@
+//! Answers in Prometheus' JSON, to the byte.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::json;
+use vakt_wire::http::{Response, full};
+
+use crate::promql::{Grid, QueryError, Value, is_absent};
+use crate::samples::Samples;
+use crate::series::Labels;
+
+/// `{"status":"success","data":…}`.
+pub fn success(data: &[u8]) -> Response {
+    with_warnings(data, &[])
+}
+
+/// The same with a list of warnings, when there are any.
+pub fn with_warnings(data: &[u8], warnings: &[String]) -> Response {
+    let mut body = Vec::with_capacity(data.len() + 40);
+    body.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+    body.extend_from_slice(data);
+    if !warnings.is_empty() {
+        body.extend_from_slice(b",\"warnings\":");
+        body.extend_from_slice(json!(warnings).to_string().as_bytes());
+    }
+    body.push(b'}');
+    of_json(StatusCode::OK, body)
+}
+
+/// An error in Prometheus' form, with the status that goes with its kind.
+pub fn failure(error: &QueryError) -> Response {
+    let (status, kind) = match error {
+        QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data"),
+        QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+        QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+        QueryError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    };
+    let body = json!({ "status": "error", "errorType": kind, "error": error.to_string() });
+    of_json(status, body.to_string().into_bytes())
+}
+
+fn of_json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = hyper::Response::new(full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What `/api/v1/status/buildinfo` says.
+pub fn build_info() -> Response {
+    let data = json!({
+        "version": env!("CARGO_PKG_VERSION"), "revision": "", "branch": "", "buildUser": "", "buildDate": "",
+        "goVersion": "", "application": "vakt-store",
+    });
+    success(data.to_string().as_bytes())
+}
+
+/// The data of an instant query.
+pub fn instant(value: &Value, time: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    match value {
+        Value::Scalar(values) => {
+            out.extend_from_slice(b"{\"resultType\":\"scalar\",\"result\":");
+            point(time, values.first().copied().unwrap_or(f64::NAN), &mut out);
+        }
+        Value::Text(text) => {
+            out.extend_from_slice(b"{\"resultType\":\"string\",\"result\":[");
+            timestamp(time, &mut out);
+            out.push(b',');
+            string(text, &mut out);
+            out.push(b']');
+        }
+        Value::Vector(columns) => {
+            out.extend_from_slice(b"{\"resultType\":\"vector\",\"result\":[");
+            for (index, column) in columns.iter().enumerate() {
+                comma(index, &mut out);
+                out.extend_from_slice(b"{\"metric\":");
+                labels(&column.labels, &mut out);
+                out.extend_from_slice(b",\"value\":");
+                point(time, column.values[0], &mut out);
+                out.push(b'}');
+            }
+            out.push(b']');
+        }
+    }
+    out.push(b'}');
+    out
+}
+
+/// The data of a range query; a scalar is one series without labels.
+pub fn range(value: &Value, grid: Grid) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    out.extend_from_slice(b"{\"resultType\":\"matrix\",\"result\":[");
+    match value {
+        Value::Scalar(values) => row(&Labels::empty(), grid.times().zip(values.iter().copied()), &mut out),
+        Value::Vector(columns) => {
+            for (index, column) in columns.iter().enumerate() {
+                comma(index, &mut out);
+                row(&column.labels, grid.times().zip(column.values.iter().copied()), &mut out);
+            }
+        }
+        Value::Text(_) => {}
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// The data of an instant query for a range selector.
+pub fn raw(series: &[(Labels, Samples)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    out.extend_from_slice(b"{\"resultType\":\"matrix\",\"result\":[");
+    for (index, (labels, samples)) in series.iter().enumerate() {
+        comma(index, &mut out);
+        row(labels, samples.times.iter().copied().zip(samples.values.iter().copied()), &mut out);
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+fn row(of: &Labels, points: impl Iterator<Item = (i64, f64)>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"metric\":");
+    labels(of, out);
+    out.extend_from_slice(b",\"values\":[");
+    for (index, (time, value)) in points.filter(|(_, value)| !is_absent(*value)).enumerate() {
+        comma(index, out);
+        point(time, value, out);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// A set of labels as a JSON object.
+pub fn labels(labels: &Labels, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, (name, value)) in labels.iter().enumerate() {
+        comma(index, out);
+        string(name, out);
+        out.push(b':');
+        string(value, out);
+    }
+    out.push(b'}');
+}
+
+/// A list of texts as JSON.
+pub fn texts(list: impl Iterator<Item = impl AsRef<str>>) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (index, text) in list.enumerate() {
+        comma(index, &mut out);
+        string(text.as_ref(), &mut out);
+    }
+    out.push(b']');
+    out
+}
+
+fn comma(index: usize, out: &mut Vec<u8>) {
+    if index > 0 {
+        out.push(b',');
+    }
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn point(time: i64, value: f64, out: &mut Vec<u8>) {
+    out.push(b'[');
+    timestamp(time, out);
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(number(value).as_bytes());
+    out.extend_from_slice(b"\"]");
+}
+
+/// Seconds; the fraction, when there is one, with three digits (Prometheus' `MarshalTimestamp`).
+fn timestamp(time: i64, out: &mut Vec<u8>) {
+    let (sign, magnitude) = if time < 0 { ("-", time.unsigned_abs()) } else { ("", time.unsigned_abs()) };
+    let (seconds, millis) = (magnitude / 1000, magnitude % 1000);
+    let text = if millis == 0 { format!("{sign}{seconds}") } else { format!("{sign}{seconds}.{millis:03}") };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A value as Prometheus' `MarshalFloat` writes it: as Go's shortest `f` form, with an exponent below 1e-6 and from
+/// 1e21 on.
+fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        let text = format!("{value:e}");
+        // Go writes a sign and at least two digits of the exponent.
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(digits) => ('-', digits),
+            None => ('+', exponent),
+        };
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    crate::promql::plain_number(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::Column;
+
+    #[test]
+    fn numbers_are_written_as_go_writes_them() {
+        let check = |value: f64, expected| assert_eq!(number(value), expected);
+        check(0.0, "0");
+        check(-0.0, "-0");
+        check(1.0, "1");
+        check(0.1 + 0.2, "0.30000000000000004");
+        check(1e20, "100000000000000000000");
+        check(1e21, "1e+21");
+        check(1.5e-7, "1.5e-07");
+        check(1e-6, "0.000001");
+        check(1e300, "1e+300");
+        check(f64::NAN, "NaN");
+        check(f64::INFINITY, "+Inf");
+        check(f64::NEG_INFINITY, "-Inf");
+    }
+
+    #[test]
+    fn an_instant_vector_is_prometheus_json() {
+        let labels: Labels = [("__name__", "up"), ("job", "a\"b")].into_iter().collect();
+        let value = Value::Vector(vec![Column { labels, values: vec![1.0] }]);
+        assert_eq!(
+            String::from_utf8(instant(&value, 1_500)).unwrap(),
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a\"b"},"value":[1.500,"1"]}]}"#
+        );
+        assert_eq!(
+            String::from_utf8(range(&value, Grid::instant(-2_050))).unwrap(),
+            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a\"b"},"values":[[-2.050,"1"]]}]}"#
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! Reads a block: its index once at the start, rows when they are asked for.
+//!
+//! Memory: 16 bytes a series, and one file descriptor a block.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::format::{BlockError, FOOTER_BYTES, Footer, HEADER_BYTES, PartError, read_header};
+use super::row::{Chunk, Times, directory_bytes, read_directory};
+use super::{BlockName, index};
+use crate::codec::{times, values};
+use crate::disk::{self, Disk, ReadAt};
+use crate::samples::Samples;
+use crate::series::{Registry, SeriesId};
+use crate::wal;
+
+/// The first read of a row; most directories, and the whole of most rows, fit.
+const ROW_READ_BYTES: usize = 4 << 10;
+
+/// Where a series' row lies.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: SeriesId,
+    length: u32,
+    offset: u64,
+}
+
+/// A block that was opened: header, footer and index are intact.
+pub struct Block {
+    /// What its file name says.
+    pub name: BlockName,
+    file: Box<dyn ReadAt>,
+    file_bytes: u64,
+    base: i64,
+    footer: Footer,
+    /// Sorted by series.
+    rows: Vec<Row>,
+    bad: AtomicBool,
+}
+
+/// The time column that was decoded last: neighbouring rows mostly share theirs.
+#[derive(Default)]
+pub struct ColumnCache {
+    place: Option<(BlockName, u64)>,
+    times: Vec<i64>,
+}
+
+impl Block {
+    /// Opens a block and adds its series to the registry.
+    ///
+    /// # Errors
+    /// [`BlockError::Io`] when it cannot be read, [`BlockError::Corrupt`] when a checksum or a number in header,
+    /// footer or index is wrong.
+    pub fn open(disk: &dyn Disk, name: BlockName, registry: &mut Registry) -> Result<Block, BlockError> {
+        let io = |source| BlockError::Io { file: name.path(), source };
+        let corrupt = |offset, error: PartError| BlockError::Corrupt {
+            file: name.path(),
+            offset,
+            what: error.to_string(),
+        };
+        let file = disk.open(&name.path()).map_err(io)?;
+        let file_bytes = file.bytes().map_err(io)?;
+        if file_bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
+            return Err(corrupt(file_bytes, PartError::Broken("end of the file")));
+        }
+        let mut header = [0; HEADER_BYTES];
+        file.read_at(0, &mut header).map_err(io)?;
+        let base = read_header(&header).map_err(|e| corrupt(0, e))?;
+        let mut footer = [0; FOOTER_BYTES];
+        let footer_offset = file_bytes - FOOTER_BYTES as u64;
+        file.read_at(footer_offset, &mut footer).map_err(io)?;
+        let footer = Footer::read(&footer, file_bytes).map_err(|e| corrupt(footer_offset, e))?;
+        let index_bytes = usize::try_from(footer.index_bytes).unwrap_or(usize::MAX);
+        let bytes = disk::read(&*file, footer.index_offset, index_bytes).map_err(io)?;
+        let mut rows = Vec::with_capacity((footer.series as usize).min(index_bytes));
+        index::read(&bytes, |key, offset, length| {
+            let id = wal::known_series(key, registry).map_err(|_| PartError::Broken("series key"))?;
+            if offset + u64::from(length) > footer.index_offset {
+                return Err(PartError::Broken("place of a row"));
+            }
+            rows.push(Row { id, length, offset });
+            Ok(())
+        })
+        .map_err(|error| corrupt(footer.index_offset, error))?;
+        rows.sort_unstable_by_key(|row| row.id);
+        Ok(Block { name, file, file_bytes, base, footer, rows, bad: AtomicBool::new(false) })
+    }
+
+    /// The oldest and the newest sample's time.
+    pub fn span(&self) -> (i64, i64) {
+        (self.footer.oldest, self.footer.newest)
+    }
+
+    /// Samples in it.
+    pub fn samples(&self) -> u64 {
+        self.footer.samples
+    }
+
+    /// Bytes on disk.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// The series that it holds, ascending.
+    pub fn series(&self) -> impl Iterator<Item = SeriesId> + '_ {
+        self.rows.iter().map(|row| row.id)
+    }
+
+    /// Whether it holds samples of `id`.
+    pub fn holds(&self, id: SeriesId) -> bool {
+        self.rows.binary_search_by_key(&id, |row| row.id).is_ok()
+    }
+
+    /// Notes that it turned out to be corrupt. Returns whether that is news.
+    pub fn mark_bad(&self) -> bool {
+        !self.bad.swap(true, Ordering::Relaxed)
+    }
+
+    /// The samples of a series from `from` to `to` (both included); none when it has none.
+    ///
+    /// # Errors
+    /// As [`Block::open`], for the row's parts.
+    pub fn read(
+        &self,
+        id: SeriesId,
+        from: i64,
+        to: i64,
+        cache: &mut ColumnCache,
+    ) -> Result<Samples, BlockError> {
+        let mut samples = Samples::default();
+        let Ok(at) = self.rows.binary_search_by_key(&id, |row| row.id) else { return Ok(samples) };
+        let row = self.rows[at];
+        let mut bytes = self.bytes(row.offset, ROW_READ_BYTES.min(row.length as usize))?;
+        let corrupt = |error: PartError| self.corrupt(row.offset, &error);
+        let head = directory_bytes(&bytes).filter(|&head| head <= row.length as usize);
+        let head = head.ok_or_else(|| corrupt(PartError::Broken("row directory")))?;
+        if head > bytes.len() {
+            bytes = self.bytes(row.offset, head)?;
+        }
+        let chunks = read_directory(&bytes, self.base).map_err(corrupt)?;
+        let body = bytes.split_off(head.min(bytes.len()));
+        for chunk in chunks.iter().filter(|chunk| chunk.oldest <= to && chunk.newest >= from) {
+            let values_at = row.offset + (head + chunk.values_offset) as u64;
+            let values = match body.get(chunk.values_offset..chunk.values_offset + chunk.values_bytes) {
+                Some(values) => values.to_vec(),
+                None => self.bytes(values_at, chunk.values_bytes)?,
+            };
+            if crc32fast::hash(&values) != chunk.values_crc {
+                return Err(self.corrupt(values_at, &PartError::Checksum("values")));
+            }
+            let values = values::decode(&values, chunk.count)
+                .map_err(|error| self.corrupt(values_at, &PartError::Codec(error)))?;
+            self.times(chunk, row.offset, cache)?;
+            samples.times.extend_from_slice(&cache.times);
+            samples.values.extend_from_slice(&values);
+        }
+        samples.clip(from, to);
+        Ok(samples)
+    }
+
+    /// Decodes a chunk's times into the cache.
+    fn times(&self, chunk: &Chunk, row_offset: u64, cache: &mut ColumnCache) -> Result<(), BlockError> {
+        let (place, offset, bytes) = match &chunk.times {
+            Times::Inline(bytes) => (None, row_offset, bytes.clone()),
+            Times::Column { offset, length, crc } => {
+                if cache.place == Some((self.name, *offset)) && cache.times.len() == chunk.count {
+                    return Ok(());
+                }
+                let bytes = self.bytes(*offset, *length as usize)?;
+                if crc32fast::hash(&bytes) != *crc {
+                    return Err(self.corrupt(*offset, &PartError::Checksum("times")));
+                }
+                (Some((self.name, *offset)), *offset, bytes)
+            }
+        };
+        cache.times = times::decode(&bytes, chunk.count)
+            .map_err(|error| self.corrupt(offset, &PartError::Codec(error)))?;
+        cache.place = place;
+        Ok(())
+    }
+
+    fn bytes(&self, offset: u64, length: usize) -> Result<Vec<u8>, BlockError> {
+        if offset.checked_add(length as u64).is_none_or(|end| end > self.file_bytes) {
+            return Err(self.corrupt(offset, &PartError::Broken("length of a part")));
+        }
+        disk::read(&*self.file, offset, length).map_err(|source| {
+            if source.kind() == io::ErrorKind::UnexpectedEof {
+                return self.corrupt(offset, &PartError::Broken("end of the file"));
+            }
+            BlockError::Io { file: self.name.path(), source }
+        })
+    }
+
+    fn corrupt(&self, offset: u64, error: &PartError) -> BlockError {
+        BlockError::Corrupt { file: self.name.path(), offset, what: error.to_string() }
+    }
+
+    /// Reads every row: what `vakt-store check` does.
+    ///
+    /// # Errors
+    /// The first [`BlockError`].
+    pub fn verify(&self) -> Result<(), BlockError> {
+        let (mut cache, mut samples) = (ColumnCache::default(), 0);
+        for id in self.series() {
+            samples += self.read(id, i64::MIN, i64::MAX, &mut cache)?.len() as u64;
+        }
+        if samples != self.footer.samples {
+            return Err(self.corrupt(0, &PartError::Broken("number of samples")));
+        }
+        Ok(())
+    }
+}

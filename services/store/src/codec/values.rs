@@ -1,0 +1,162 @@
+//! The values of a closed chunk: the smallest of what fits.
+//!
+//! Bytes: a tag, then 0: the one value that all samples have (8 bytes); 1 and 2: a decimal exponent
+//! `e` and integers `i`, packed or by pco, where every value is exactly `i / 10^e`; 3: XOR bits as in
+//! the hot codec; 4: pco over the floats. Numbers are little endian.
+
+use super::bits::{BitReader, BitWriter};
+use super::gorilla::Xor;
+use super::{CodecError, Effort, checked_count, ints, pco_bytes, pco_numbers};
+
+const CONSTANT: u8 = 0;
+const DECIMAL_PACKED: u8 = 1;
+const DECIMAL_PCO: u8 = 2;
+const XOR: u8 = 3;
+const PCO: u8 = 4;
+
+/// Powers of ten that decimal values are tried with; 10^6 covers microseconds in seconds.
+const POWERS: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+
+/// Integers up to here are exact in a float.
+const EXACT_MAX: f64 = (1u64 << 53) as f64;
+
+/// Codes the values of one chunk: at least one, at most [`super::CHUNK_SAMPLES_MAX`].
+pub fn encode(values: &[f64], effort: Effort) -> Vec<u8> {
+    let first = values.first().map_or(0, |value| value.to_bits());
+    if values.iter().all(|value| value.to_bits() == first) {
+        return tagged(CONSTANT, &[], &first.to_le_bytes());
+    }
+    match decimal(values) {
+        Some((exponent, numbers)) => {
+            let packed = ints::encode(&numbers);
+            match pco_bytes(&numbers, effort) {
+                Some(pco) if pco.len() < packed.len() => tagged(DECIMAL_PCO, &[exponent], &pco),
+                _ => tagged(DECIMAL_PACKED, &[exponent], &packed),
+            }
+        }
+        None => {
+            let mut bits = BitWriter::default();
+            let mut xor = Xor::default();
+            values.iter().for_each(|value| xor.put(value.to_bits(), &mut bits));
+            match pco_bytes(values, effort) {
+                Some(pco) if pco.len() < bits.len() => tagged(PCO, &[], &pco),
+                _ => {
+                    let mut out = vec![XOR];
+                    bits.copy_to(&mut out);
+                    out
+                }
+            }
+        }
+    }
+}
+
+fn tagged(tag: u8, head: &[u8], coded: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + head.len() + coded.len());
+    out.push(tag);
+    out.extend_from_slice(head);
+    out.extend_from_slice(coded);
+    out
+}
+
+/// The smallest exponent with which every value is exactly an integer over that power of ten.
+fn decimal(values: &[f64]) -> Option<(u8, Vec<i64>)> {
+    let mut exponent = 0;
+    let mut numbers = Vec::with_capacity(values.len());
+    while numbers.len() < values.len() {
+        let value = values[numbers.len()];
+        match exact(value, POWERS[exponent]) {
+            Some(number) => numbers.push(number),
+            None => {
+                // A larger power may fit this value, but then all before must be tried with it again.
+                let fits = |&power: &usize| exact(value, POWERS[power]).is_some();
+                exponent = (exponent + 1..POWERS.len()).find(fits)?;
+                numbers.clear();
+            }
+        }
+    }
+    Some((exponent as u8, numbers))
+}
+
+#[inline]
+fn exact(value: f64, power: f64) -> Option<i64> {
+    let scaled = (value * power).round_ties_even();
+    // The comparison of bits also turns away NaN, infinities and the negative zero.
+    let fits = scaled.abs() < EXACT_MAX && (scaled as i64 as f64 / power).to_bits() == value.to_bits();
+    fits.then_some(scaled as i64)
+}
+
+/// The `count` values that `bytes` hold, bit for bit.
+///
+/// # Errors
+/// [`CodecError`] when they are not what [`encode`] makes.
+pub fn decode(bytes: &[u8], count: usize) -> Result<Vec<f64>, CodecError> {
+    let count = checked_count(count)?;
+    let (&tag, rest) = bytes.split_first().ok_or(CodecError::Short)?;
+    match tag {
+        CONSTANT => {
+            let bits = rest.first_chunk::<8>().ok_or(CodecError::Short)?;
+            Ok(vec![f64::from_bits(u64::from_le_bytes(*bits)); count])
+        }
+        DECIMAL_PACKED | DECIMAL_PCO => {
+            let (&exponent, rest) = rest.split_first().ok_or(CodecError::Short)?;
+            let power = *POWERS.get(usize::from(exponent)).ok_or(CodecError::Range("exponent"))?;
+            let numbers =
+                if tag == DECIMAL_PACKED { ints::decode(rest, count)? } else { pco_numbers(rest, count)? };
+            Ok(numbers.into_iter().map(|number| number as f64 / power).collect())
+        }
+        XOR => {
+            let (mut bits, mut xor) = (BitReader::new(rest), Xor::default());
+            (0..count).map(|_| xor.get(&mut bits).map(f64::from_bits)).collect()
+        }
+        PCO => pco_numbers(rest, count),
+        other => Err(CodecError::Tag(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(values: &[f64], tag: u8) {
+        for effort in [Effort::Quick, Effort::Thorough] {
+            let bytes = encode(values, effort);
+            let back = decode(&bytes, values.len()).unwrap();
+            let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&back), bits(values));
+            if effort == Effort::Quick {
+                assert_eq!(bytes[0], tag, "{values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_values_finds_its_codec() {
+        check(&[7.5; 100], CONSTANT);
+        check(&[f64::from_bits(0x7ff0000000000002); 3], CONSTANT);
+        check(&(0..200).map(|n| f64::from(n * n)).collect::<Vec<_>>(), DECIMAL_PACKED);
+        check(&(0..200).map(|n| f64::from(n) / 100.0).collect::<Vec<_>>(), DECIMAL_PACKED);
+        check(&[0.0, -0.0, 1.0], XOR);
+        check(&[1.0, f64::NAN, f64::INFINITY], XOR);
+        check(&(1..200).map(|n| f64::from(n).sqrt()).collect::<Vec<_>>(), XOR);
+        check(&[9_007_199_254_740_993.0, 1.0], XOR);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bits_come_back(values in prop::collection::vec(prop_oneof![
+            any::<u64>(), Just(0x7ff0000000000002), (0u32..1000).prop_map(|n| (f64::from(n) / 10.0).to_bits()),
+        ], 1..200)) {
+            let floats: Vec<f64> = values.iter().copied().map(f64::from_bits).collect();
+            for effort in [Effort::Quick, Effort::Thorough] {
+                let back = decode(&encode(&floats, effort), floats.len()).unwrap();
+                prop_assert_eq!(back.into_iter().map(f64::to_bits).collect::<Vec<_>>(), values.clone());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>, count in 0usize..200) {
+            let _ = decode(&bytes, count);
+        }
+    }
+}

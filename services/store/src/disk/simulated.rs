@@ -1,0 +1,172 @@
+//! A disk in memory for crash tests: it counts syncs, fails from a chosen one on, and on a power cut
+//! forgets everything that was not synced, names included.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{Append, Disk, ReadAt};
+
+#[derive(Clone, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    synced: usize,
+}
+
+type Shared = Arc<Mutex<Content>>;
+
+#[derive(Default)]
+struct State {
+    /// What a process sees.
+    names: BTreeMap<String, Shared>,
+    /// What a power cut leaves of the names.
+    durable: BTreeMap<String, Shared>,
+    syncs: u64,
+    fail_from: Option<u64>,
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct SimulatedDisk(Arc<Mutex<State>>);
+
+impl SimulatedDisk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Lets every sync from the `nth` on (from 1, counted over the disk's life) and every later write fail.
+    pub fn fail_from(&self, nth: u64) {
+        self.state().fail_from = Some(nth);
+    }
+
+    /// Syncs so far.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// The disk as a power cut leaves it: of each file the synced part and `torn` more bytes of what
+    /// was written, of the names those that were synced.
+    pub fn after_power_cut(&self, torn: usize) -> SimulatedDisk {
+        let state = self.state();
+        let kept = |(name, content): (&String, &Shared)| {
+            let content = content.lock().unwrap();
+            let length = content.bytes.len().min(content.synced + torn);
+            let bytes = content.bytes[..length].to_vec();
+            (name.clone(), Arc::new(Mutex::new(Content { bytes, synced: length })))
+        };
+        let names: BTreeMap<_, _> = state.durable.iter().map(kept).collect();
+        SimulatedDisk(Arc::new(Mutex::new(State { durable: names.clone(), names, ..State::default() })))
+    }
+
+    /// Changes a file's bytes.
+    pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let content = self.state().names[name].clone();
+        change(&mut content.lock().unwrap().bytes);
+    }
+
+    fn count_sync(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.syncs += 1;
+        match state.fail_from {
+            Some(nth) if state.syncs >= nth => Err(io::Error::other("simulated: sync failed")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_alive(&self) -> io::Result<()> {
+        let state = self.state();
+        match state.fail_from {
+            Some(nth) if state.syncs >= nth => Err(io::Error::other("simulated: disk is gone")),
+            _ => Ok(()),
+        }
+    }
+
+    fn find(&self, name: &str) -> io::Result<Shared> {
+        self.state().names.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn create_folder(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let prefix = format!("{folder}/");
+        Ok(self
+            .state()
+            .names
+            .keys()
+            .filter_map(|name| Some(name.strip_prefix(&prefix)?.to_owned()))
+            .collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
+        self.check_alive()?;
+        let content = Shared::default();
+        self.state().names.insert(name.to_owned(), content.clone());
+        Ok(Box::new(SimulatedFile { disk: self.clone(), content }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
+        Ok(Box::new(SimulatedFile { disk: self.clone(), content: self.find(name)? }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_alive()?;
+        let content = self.find(from)?;
+        let mut state = self.state();
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_alive()?;
+        self.state().names.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        self.count_sync()?;
+        let prefix = format!("{folder}/");
+        let mut state = self.state();
+        let now: Vec<_> = state.names.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
+        state.durable.retain(|name, _| !name.starts_with(&prefix));
+        state.durable.extend(now.into_iter().filter(|(name, _)| name.starts_with(&prefix)));
+        Ok(())
+    }
+}
+
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    content: Shared,
+}
+
+impl Append for SimulatedFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.check_alive()?;
+        self.content.lock().unwrap().bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.count_sync()?;
+        let mut content = self.content.lock().unwrap();
+        content.synced = content.bytes.len();
+        Ok(())
+    }
+}
+
+impl ReadAt for SimulatedFile {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let content = self.content.lock().unwrap();
+        let start = offset as usize;
+        let bytes = content.bytes.get(start..start + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        into.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.content.lock().unwrap().bytes.len() as u64)
+    }
+}

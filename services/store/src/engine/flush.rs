@@ -1,0 +1,136 @@
+//! From the hot window to blocks.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::open::set_aside;
+use super::{Engine, Frozen, Partitions};
+use crate::block::{Block, BlockError, BlockName, BlockWriter};
+use crate::codec::Effort;
+use crate::hot::Hot;
+use crate::series::SeriesId;
+
+impl Engine {
+    /// Freezes the hot window, when it holds anything and no other is on its way. Returns whether one
+    /// is on its way now.
+    pub(super) fn freeze(&self) -> bool {
+        let mut state = self.lock();
+        if state.frozen.is_none() && !state.hot.is_empty() {
+            let hot = Arc::new(std::mem::take(&mut state.hot));
+            let (number, segments_up_to) = (state.next_flush, state.segment);
+            state.next_flush += 1;
+            state.segment += 1;
+            state.hot_since = Instant::now();
+            state.frozen = Some(Frozen { hot, number, segments_up_to });
+        }
+        state.frozen.is_some()
+    }
+
+    /// Writes the hot window to blocks now, however full it is. Afterwards its log segments are gone.
+    ///
+    /// # Errors
+    /// As the disk says; the window stays in memory and in the log, and the next call tries again.
+    pub fn flush(&self) -> io::Result<()> {
+        if !self.freeze() {
+            return Ok(());
+        }
+        self.write_frozen().inspect_err(|_| self.counters.flush_errors.add(1))
+    }
+
+    fn write_frozen(&self) -> io::Result<()> {
+        let (hot, number, segments_up_to) = match &self.lock().frozen {
+            Some(frozen) => (frozen.hot.clone(), frozen.number, frozen.segments_up_to),
+            None => return Ok(()),
+        };
+        let mut ids: Vec<SeriesId> = hot.series().iter().map(|series| series.id).collect();
+        ids.sort_unstable();
+        let mut names = Vec::new();
+        for partition in partitions(&hot) {
+            let name = BlockName { first: number, last: number, partition };
+            if self.write_partition(&hot, &ids, name)? {
+                names.push(name);
+            }
+        }
+        let mut state = self.lock();
+        for name in names {
+            let block = Block::open(&*self.disk, name, &mut state.registry).map_err(io::Error::other)?;
+            state.blocks.push(Arc::new(block));
+        }
+        state.blocks.sort_by_key(|block| block.name.first);
+        state.frozen = None;
+        drop(state);
+        self.wal.remove(segments_up_to);
+        self.counters.flushes.add(1);
+        Ok(())
+    }
+
+    /// Writes the samples of one partition. Returns whether there were any.
+    fn write_partition(&self, hot: &Hot, ids: &[SeriesId], name: BlockName) -> io::Result<bool> {
+        let (start, end) = Partitions::span(name.partition);
+        let mut writer = BlockWriter::create(self.disk.clone(), name, start, Effort::Quick)?;
+        let mut key = Vec::with_capacity(256);
+        for &id in ids {
+            let Some(series) = hot.get(id) else { continue };
+            let mut samples = series.samples();
+            samples.clip(start, end);
+            if !samples.is_empty() {
+                key.clear();
+                self.lock().registry.key(id, &mut key);
+                writer.add(&key, &samples)?;
+            }
+        }
+        if writer.is_empty() {
+            self.disk.remove(&name.path_unfinished())?;
+            return Ok(false);
+        }
+        writer.finish()?;
+        Ok(true)
+    }
+
+    /// Removes the blocks whose every sample is older than the retention. The age counts from the newest
+    /// sample when that is older than the clock, so that a clock that jumped ahead deletes nothing.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn expire(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        let hot = state.hot.span().map(|(_, newest)| newest);
+        let newest = state.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN);
+        let horizon = self.now().min(newest).saturating_sub(self.settings.retention_ms);
+        let (expired, kept) = std::mem::take(&mut state.blocks)
+            .into_iter()
+            .partition::<Vec<_>, _>(|block| block.span().1 < horizon);
+        state.blocks = kept;
+        drop(state);
+        for block in &expired {
+            tracing::info!(block = %block.name, "block is older than the retention and deleted");
+            self.disk.remove(&block.name.path())?;
+            self.counters.blocks_expired.add(1);
+        }
+        if expired.is_empty() { Ok(()) } else { self.disk.sync_folder(crate::block::FOLDER) }
+    }
+
+    /// Takes a block that turned out to be corrupt out of use. An error that says nothing about the
+    /// block's content changes nothing.
+    pub(super) fn distrust(&self, block: &Arc<Block>, error: &BlockError) {
+        if !matches!(error, BlockError::Corrupt { .. }) || !block.mark_bad() {
+            return;
+        }
+        self.counters.blocks_bad.add(1);
+        self.lock().blocks.retain(|other| other.name != block.name);
+        if let Err(error) = set_aside(&*self.disk, block.name, error) {
+            tracing::error!(%error, block = %block.name, "cannot rename a corrupt block; the next start tries again");
+        }
+    }
+}
+
+/// The partitions that the window's samples lie in.
+fn partitions(hot: &Hot) -> BTreeSet<i64> {
+    let Some((oldest, newest)) = hot.span() else { return BTreeSet::new() };
+    if Partitions::of(oldest) == Partitions::of(newest) {
+        return BTreeSet::from([Partitions::of(oldest)]);
+    }
+    hot.series().iter().flat_map(|series| series.samples().times).map(Partitions::of).collect()
+}

@@ -1,0 +1,173 @@
+//! Taking a write request: registry, log record and hot window under one short lock.
+
+use super::{Engine, State};
+use crate::remote_write::{Frame, WriteRequest};
+use crate::series::{LabelError, RegistryFull, SeriesId, canonical};
+use crate::wal::{Done, RecordBuilder, WalError};
+
+/// The first millisecond of the year 1: what RFC 3339 can write. Times before it are nonsense.
+const TIME_MIN: i64 = -62_135_596_800_000;
+
+/// The last millisecond of the year 9999.
+const TIME_MAX: i64 = 253_402_300_799_999;
+
+/// Log bytes of a sample, for the record's first size: 2 to 3 of time and 8 of value, and its share of
+/// the series' head.
+const RECORD_BYTES_PER_SAMPLE: usize = 14;
+
+/// Why nothing of a request was taken; the sender should try again later.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The log is behind or closed.
+    #[error(transparent)]
+    Log(#[from] WalError),
+    /// The hot window is at twice its bound, because blocks cannot be written.
+    #[error("memory holds {bytes} bytes of samples that wait to be written to blocks")]
+    Full {
+        /// Bytes in memory.
+        bytes: usize,
+    },
+}
+
+/// What became of a request's samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Stored; durable when `done` says so.
+    pub accepted: u64,
+    /// Not stored.
+    pub dropped: u64,
+    /// Why the first of them was dropped.
+    pub reason: Option<String>,
+}
+
+impl Report {
+    fn drop(&mut self, samples: usize, reason: impl std::fmt::Display) {
+        self.dropped += samples as u64;
+        if self.reason.is_none() {
+            self.reason = Some(reason.to_string());
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SeriesError {
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+    #[error(transparent)]
+    Full(#[from] RegistryFull),
+}
+
+impl Engine {
+    /// Takes the samples of a request; they are seen by queries at once. `done` is called, on another
+    /// thread or on this one, when they are durable or the log has failed.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was taken; `done` is not called then. Samples that break a rule are
+    /// no error: the [`Report`] counts them and the rest is stored.
+    pub fn write(&self, request: &WriteRequest, done: Done) -> Result<Report, WriteError> {
+        self.wal.room()?;
+        let oldest = self.now().saturating_sub(self.settings.retention_ms).max(TIME_MIN);
+        let mut report = Report::default();
+        let mut record = RecordBuilder::with_capacity(request.samples.len() * RECORD_BYTES_PER_SAMPLE);
+        let mut state = self.lock();
+        if state.hot.bytes() > 2 * self.settings.window_bytes_max {
+            self.bell.notify_one();
+            return Err(WriteError::Full { bytes: state.hot.bytes() });
+        }
+        state.segment = state.segment.max(self.wal.usable_from());
+        for frame in &request.frames {
+            let samples = &request.samples[frame.samples.clone()];
+            match state.series(request, frame) {
+                Ok(id) => {
+                    let expired = state.take(id, samples, oldest, &mut record, &mut report);
+                    self.counters.dropped_time.add(expired as u64);
+                }
+                Err(error) => {
+                    let counter = match &error {
+                        SeriesError::Labels(_) => &self.counters.dropped_labels,
+                        SeriesError::Full(_) => &self.counters.dropped_series,
+                    };
+                    counter.add(samples.len() as u64);
+                    report.drop(samples.len(), error);
+                }
+            }
+        }
+        if record.is_empty() {
+            drop(state);
+            done(Ok(()));
+        } else {
+            // Under the lock: the log must see records in the order in which they name series.
+            self.wal.append(state.segment, record.finish(), done);
+            if self.window_due(&state) {
+                self.bell.notify_one();
+            }
+        }
+        self.counters.samples.add(report.accepted);
+        self.counters.dropped_histograms.add(request.histograms);
+        if request.histograms > 0 {
+            report.drop(request.histograms as usize, "native histograms are not stored by this version");
+        }
+        Ok(report)
+    }
+
+    pub(super) fn window_due(&self, state: &State) -> bool {
+        state.hot.len() >= self.settings.window_samples_max
+            || state.hot.bytes() >= self.settings.window_bytes_max
+            || (!state.hot.is_empty() && state.hot_since.elapsed() >= self.settings.window)
+    }
+}
+
+impl State {
+    fn series(&mut self, request: &WriteRequest, frame: &Frame) -> Result<SeriesId, SeriesError> {
+        if let Some(id) = request.key(frame).and_then(|key| self.registry.find(key)) {
+            return Ok(id);
+        }
+        let pairs = request.labels(frame).map_err(LabelError::from)?;
+        Ok(self.registry.intern(&canonical(&pairs)?)?)
+    }
+
+    /// Stores the samples that are inside the retention; returns how many are not.
+    #[inline]
+    fn take(
+        &mut self,
+        id: SeriesId,
+        samples: &[(i64, f64)],
+        oldest: i64,
+        record: &mut RecordBuilder,
+        report: &mut Report,
+    ) -> usize {
+        let fits = |time: i64| (oldest..=TIME_MAX).contains(&time);
+        let count = samples.iter().filter(|&&(time, _)| fits(time)).count();
+        if count < samples.len() {
+            let outside = samples.iter().find(|&&(time, _)| !fits(time)).map_or(0, |&(time, _)| time);
+            report
+                .drop(samples.len() - count, format_args!("sample at {outside} ms is outside the retention"));
+        }
+        if count == 0 {
+            return samples.len();
+        }
+        self.name(id, record);
+        record.begin(id, count);
+        for &(time, value) in samples.iter().filter(|&&(time, _)| fits(time)) {
+            record.sample(time, value);
+            self.hot.append(id, time, value);
+        }
+        report.accepted += count as u64;
+        samples.len() - count
+    }
+
+    /// Names the series in the record when the current log segment does not know it yet.
+    #[inline]
+    fn name(&mut self, id: SeriesId, record: &mut RecordBuilder) {
+        let index = id.0 as usize;
+        if index >= self.named_in.len() {
+            self.named_in.resize(self.registry.len(), 0);
+        }
+        if self.named_in[index] != self.segment {
+            self.named_in[index] = self.segment;
+            let mut key = Vec::with_capacity(256);
+            self.registry.key(id, &mut key);
+            record.define(id, &key);
+        }
+    }
+}

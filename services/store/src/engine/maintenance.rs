@@ -1,0 +1,80 @@
+//! The background thread: flushes windows that are due, merges, expires.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Engine;
+
+/// The thread looks around at least this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Expiry is looked at this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// After a failed flush or merge the next try comes this much later: a full disk takes a while to empty.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The running thread. Stop it with [`Maintenance::stop`].
+pub struct Maintenance {
+    engine: Arc<Engine>,
+    thread: JoinHandle<()>,
+}
+
+impl Maintenance {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn start(engine: Arc<Engine>) -> io::Result<Maintenance> {
+        let worker = engine.clone();
+        let thread = Builder::new().name("maintenance".into()).spawn(move || run(&worker))?;
+        Ok(Maintenance { engine, thread })
+    }
+
+    /// Ends the thread after the flush it is in; a merge is given up.
+    pub fn stop(self) {
+        self.engine.stopping.store(true, Ordering::Relaxed);
+        self.engine.bell.notify_all();
+        if self.thread.join().is_err() {
+            tracing::error!("the maintenance thread had panicked");
+        }
+    }
+}
+
+fn run(engine: &Engine) {
+    let mut not_before = Instant::now();
+    let mut expire_at = Instant::now();
+    while !engine.stopping.load(Ordering::Relaxed) {
+        let state = engine.lock();
+        let due = engine.window_due(&state);
+        // The timeout's outcome does not matter: everything is looked at again.
+        let state = if due && Instant::now() >= not_before {
+            state
+        } else {
+            engine.bell.wait_timeout(state, LOOK_EVERY).unwrap_or_else(std::sync::PoisonError::into_inner).0
+        };
+        let due = engine.window_due(&state) || state.frozen.is_some();
+        drop(state);
+        let now = Instant::now();
+        if now < not_before {
+            continue;
+        }
+        if due && let Err(error) = engine.flush() {
+            tracing::error!(%error, "cannot write a block; its samples stay in memory and in the log");
+            not_before = now + RETRY_AFTER;
+        }
+        if now >= expire_at {
+            expire_at = now + EXPIRE_EVERY;
+            if let Err(error) = engine.expire() {
+                tracing::error!(%error, "cannot delete an expired block");
+            }
+        }
+        if !due && let Err(error) = engine.merge() {
+            tracing::warn!(%error, "merge did not happen");
+            not_before = now + RETRY_AFTER;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Merging neighbouring blocks of one partition, so that their number stays small and their chunks
+//! grow long enough for the strong codecs.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Engine, Partitions};
+use crate::block::{Block, BlockError, BlockName, BlockWriter, ColumnCache};
+use crate::codec::Effort;
+use crate::samples::Samples;
+
+/// Blocks that are worth a merge. With the rule of [`plan`] a partition of n flushes holds at most
+/// some 3 log4(n) blocks, and a sample is rewritten log4(n) times.
+const MERGE_BLOCKS_MIN: usize = 4;
+
+/// Why a merge did not happen.
+#[derive(Debug, thiserror::Error)]
+enum MergeError {
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    #[error("cannot write the merged block: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the store is stopping")]
+    Stopping,
+}
+
+/// Which of a partition's blocks, oldest first, to merge: the newest ones, as long as each older one is
+/// not larger than all newer ones together.
+fn plan(samples: &[u64]) -> Option<Range<usize>> {
+    let (mut start, mut sum) = (samples.len(), 0u64);
+    while start > 0 && (start == samples.len() || samples[start - 1] <= sum) {
+        start -= 1;
+        sum = sum.saturating_add(samples[start]);
+    }
+    (samples.len() - start >= MERGE_BLOCKS_MIN).then_some(start..samples.len())
+}
+
+impl Engine {
+    /// Merges one run of blocks when there is one worth it. Returns whether there was.
+    ///
+    /// # Errors
+    /// A text that says what went wrong; nothing has changed then, besides that a corrupt block is set aside.
+    pub fn merge(&self) -> Result<bool, String> {
+        let Some(parts) = self.plan_merge() else { return Ok(false) };
+        self.merge_blocks(&parts).map_err(|error| error.to_string())?;
+        Ok(true)
+    }
+
+    fn plan_merge(&self) -> Option<Vec<Arc<Block>>> {
+        let state = self.lock();
+        let partitions: BTreeSet<i64> = state.blocks.iter().map(|block| block.name.partition).collect();
+        partitions.into_iter().rev().find_map(|partition| {
+            let blocks: Vec<_> =
+                state.blocks.iter().filter(|block| block.name.partition == partition).cloned().collect();
+            let sizes: Vec<u64> = blocks.iter().map(|block| block.samples()).collect();
+            plan(&sizes).map(|range| blocks[range].to_vec())
+        })
+    }
+
+    fn merge_blocks(&self, parts: &[Arc<Block>]) -> Result<(), MergeError> {
+        let (first, last) = (parts[0].name, parts[parts.len() - 1].name);
+        let name = BlockName { first: first.first, last: last.last, partition: first.partition };
+        let (base, _) = Partitions::span(name.partition);
+        let mut writer = BlockWriter::create(self.disk.clone(), name, base, Effort::Thorough)?;
+        let ids: BTreeSet<_> = parts.iter().flat_map(|block| block.series()).collect();
+        let mut caches: Vec<ColumnCache> = parts.iter().map(|_| ColumnCache::default()).collect();
+        let mut key = Vec::with_capacity(256);
+        for id in ids {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(MergeError::Stopping);
+            }
+            let mut samples = Samples::default();
+            for (block, cache) in parts.iter().zip(&mut caches) {
+                let part = block
+                    .read(id, i64::MIN, i64::MAX, cache)
+                    .inspect_err(|error| self.distrust(block, error))?;
+                samples.overlay(&part);
+            }
+            key.clear();
+            self.lock().registry.key(id, &mut key);
+            writer.add(&key, &samples)?;
+        }
+        writer.finish()?;
+        self.replace(parts, name)
+    }
+
+    fn replace(&self, parts: &[Arc<Block>], name: BlockName) -> Result<(), MergeError> {
+        let mut state = self.lock();
+        let merged = Arc::new(Block::open(&*self.disk, name, &mut state.registry)?);
+        state.blocks.retain(|block| !parts.iter().any(|part| part.name == block.name));
+        state.blocks.push(merged);
+        state.blocks.sort_by_key(|block| block.name.first);
+        drop(state);
+        for part in parts {
+            self.disk.remove(&part.name.path())?;
+        }
+        self.disk.sync_folder(crate::block::FOLDER)?;
+        self.counters.merges.add(1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_neighbours_are_merged_and_large_ones_left_alone() {
+        let check = |sizes: &[u64], expected: Option<Range<usize>>| assert_eq!(plan(sizes), expected);
+        check(&[], None);
+        check(&[1, 1, 1], None);
+        check(&[1, 1, 1, 1], Some(0..4));
+        check(&[100, 30, 1, 1, 1, 1], Some(2..6));
+        check(&[100, 30, 4, 1, 1, 1], None);
+        check(&[100, 4, 1, 1, 1, 1], Some(1..6));
+        check(&[1, 1, 1, 100], Some(0..4));
+    }
+
+    #[test]
+    fn the_number_of_blocks_stays_logarithmic() {
+        let (mut sizes, mut most, mut rewritten) = (Vec::new(), 0, 0);
+        for _ in 0..10_000u64 {
+            sizes.push(1);
+            while let Some(range) = plan(&sizes) {
+                let sum: u64 = sizes[range.clone()].iter().sum();
+                rewritten += sum;
+                sizes.splice(range, [sum]);
+            }
+            most = most.max(sizes.len());
+        }
+        assert!(most <= 24, "{most} blocks");
+        assert!(rewritten <= 10 * 10_000, "{rewritten} rewritten");
+    }
+}

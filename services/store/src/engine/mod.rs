@@ -1,0 +1,172 @@
+//! The engine: where a sample goes when it comes, and where it is found again.
+//!
+//! ```text
+//!   write -> registry -> hot window -> frozen window -> block -> merged block -> expired
+//!         \-> log, synced, then acknowledged       \-> log segments removed
+//! ```
+//!
+//! **Invariant:** an acknowledged sample is in a synced log segment or in a committed block, at every moment.
+//! **Invariant:** reading lays blocks (by flush number), the frozen window and the hot window over each other in
+//! that order, so of one time of one series the value written last is seen.
+
+mod flush;
+mod ingest;
+mod maintenance;
+mod merge;
+mod open;
+mod partition;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::block::Block;
+use crate::counters::Counters;
+use crate::disk::Disk;
+use crate::hot::Hot;
+use crate::series::Registry;
+use crate::wal::Wal;
+
+pub use ingest::{Report, WriteError};
+pub use maintenance::Maintenance;
+pub use open::{OpenError, Opened};
+pub use partition::Partitions;
+pub use select::Snapshot;
+
+/// The clock: milliseconds since the epoch.
+pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long samples are kept, in milliseconds.
+    pub retention_ms: i64,
+    /// Series that the store takes. At some 150 bytes a series in memory (labels of host metrics)
+    /// the default of 1,000,000 needs 150 MB; the appliance gives less in its manifest.
+    pub series_max: usize,
+    /// How long a window stays in memory before it becomes a block.
+    pub window: Duration,
+    /// A window becomes a block early when it holds this many samples ...
+    pub window_samples_max: u64,
+    /// ... or this many bytes of memory. Writers are turned away at twice this, when blocks cannot be
+    /// written fast enough.
+    pub window_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            retention_ms: 365 * 86_400_000,
+            series_max: 1_000_000,
+            window: Duration::from_secs(30 * 60),
+            window_samples_max: 8_000_000,
+            window_bytes_max: 24 << 20,
+        }
+    }
+}
+
+/// A window on its way to a block.
+struct Frozen {
+    hot: Arc<Hot>,
+    /// The flush that it will be.
+    number: u64,
+    /// The log segments up to this one hold nothing that is not in it or in blocks.
+    segments_up_to: u64,
+}
+
+struct State {
+    registry: Registry,
+    hot: Hot,
+    hot_since: Instant,
+    frozen: Option<Frozen>,
+    /// Sorted by first flush.
+    blocks: Vec<Arc<Block>>,
+    /// The log segment that records go to.
+    segment: u64,
+    /// For each series the last segment that names it; 0 for none.
+    named_in: Vec<u64>,
+    next_flush: u64,
+}
+
+/// A store of samples on one disk. Threads share it behind an `Arc`.
+pub struct Engine {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    clock: Clock,
+    counters: Arc<Counters>,
+    wal: Wal,
+    state: Mutex<State>,
+    /// Rung when a window is due.
+    bell: Condvar,
+    stopping: AtomicBool,
+}
+
+/// Numbers for `/metrics`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Levels {
+    /// Series in memory's registry.
+    pub series: u64,
+    /// Different label pairs.
+    pub label_pairs: u64,
+    /// Samples of the hot and the frozen window.
+    pub hot_samples: u64,
+    /// Their bytes.
+    pub hot_bytes: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of all blocks on disk.
+    pub block_bytes: u64,
+    /// Samples in all blocks.
+    pub block_samples: u64,
+    /// Bytes that wait for the log.
+    pub wal_waiting: u64,
+}
+
+impl Engine {
+    /// What the engine counts.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The clock's time: milliseconds since the epoch.
+    pub fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Levels at this moment.
+    pub fn levels(&self) -> Levels {
+        let state = self.lock();
+        let frozen = state.frozen.as_ref().map(|frozen| (frozen.hot.len(), frozen.hot.bytes()));
+        let (frozen_samples, frozen_bytes) = frozen.unwrap_or_default();
+        Levels {
+            series: state.registry.len() as u64,
+            label_pairs: state.registry.pairs_len() as u64,
+            hot_samples: state.hot.len() + frozen_samples,
+            hot_bytes: (state.hot.bytes() + frozen_bytes) as u64,
+            blocks: state.blocks.len() as u64,
+            block_bytes: state.blocks.iter().map(|block| block.file_bytes()).sum(),
+            block_samples: state.blocks.iter().map(|block| block.samples()).sum(),
+            wal_waiting: self.wal.waiting() as u64,
+        }
+    }
+
+    /// Writes and syncs what is queued for the log; later writes are refused. What is in memory stays
+    /// in the log and is read again at the next start.
+    pub fn close(&self) {
+        self.wal.close();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a bug that ends one request; the state is never left half changed
+        // in a way that loses acknowledged samples, because those are in the log.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,25 @@
+//! Metrics at rest: a durable time-series store that speaks Prometheus' HTTP API, and the catalog of
+//! what else a box must remember.
+//!
+//! A write is acknowledged after its log record was synced ([`wal`]); samples then live in a hot window in memory
+//! ([`hot`]) and move to immutable, checksummed blocks ([`block`]). [`engine`] holds these together,
+//! [`promql`] evaluates queries over it, [`catalog`] keeps users, sessions, settings, evidence and config in redb,
+//! and [`api`] is the HTTP surface of both. It reaches out to nobody.
+//!
+//! Limits, each named where it holds: 32 MiB a write request, 64 labels a series, 1,000,000 series by default,
+//! 24 MiB of hot samples, 50 million samples read and 11,000 points a series a query, 256 KiB a catalog value.
+
+pub mod api;
+pub mod block;
+pub mod catalog;
+pub mod codec;
+pub mod counters;
+pub mod disk;
+pub mod engine;
+pub mod hot;
+pub mod promql;
+mod protobuf;
+pub mod remote_write;
+pub mod samples;
+pub mod series;
+pub mod wal;

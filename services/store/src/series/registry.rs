@@ -1,0 +1,268 @@
+//! Every series the store knows, interned: label pairs once each, a series as a run of pair ids.
+//!
+//! Memory for one series of 10 labels: 40 bytes of pair ids, 40 bytes of postings, some 10 bytes of
+//! tables, and its own new label values. It only grows; series whose data has expired leave it at the
+//! next start, which reads what the blocks still hold.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use super::key::{Pairs, encode};
+use super::labels::{Label, Labels};
+
+/// A series within one run of the process. Ids are dense and start at 0; they are not kept on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesId(pub u32);
+
+/// The registry holds as many series as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store holds its limit of {series_max} series")]
+pub struct RegistryFull {
+    /// The limit.
+    pub series_max: usize,
+}
+
+/// A label pair that some series has.
+pub(super) struct Pair {
+    pub(super) name: u32,
+    pub(super) value: Arc<str>,
+    /// The series that have it, ascending.
+    pub(super) series: Vec<SeriesId>,
+}
+
+/// A label name and the pairs that have it.
+pub(super) struct Name {
+    pub(super) text: Arc<str>,
+    pub(super) pairs: Vec<u32>,
+}
+
+/// The series by key, and the pairs and names that they are made of.
+pub struct Registry {
+    hasher: DefaultHashBuilder,
+    pub(super) names: Vec<Name>,
+    pub(super) name_ids: HashMap<Arc<str>, u32>,
+    pub(super) pairs: Vec<Pair>,
+    pair_table: HashTable<u32>,
+    /// The pair ids of all series, one after the other.
+    members: Vec<u32>,
+    /// Where each series' members end.
+    ends: Vec<u32>,
+    series_table: HashTable<SeriesId>,
+    series_max: usize,
+}
+
+impl Registry {
+    /// An empty registry for at most `series_max` series.
+    pub fn new(series_max: usize) -> Registry {
+        Registry {
+            hasher: DefaultHashBuilder::default(),
+            names: Vec::new(),
+            name_ids: HashMap::new(),
+            pairs: Vec::new(),
+            pair_table: HashTable::new(),
+            members: Vec::new(),
+            ends: Vec::new(),
+            series_table: HashTable::new(),
+            series_max,
+        }
+    }
+
+    /// Number of series.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no series.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Number of different label pairs.
+    pub fn pairs_len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// The series whose key is exactly `raw` (the label bytes of a request). `None` means that it is
+    /// new, or that the sender's bytes are not canonical.
+    #[inline]
+    pub fn find(&self, raw: &[u8]) -> Option<SeriesId> {
+        let hash = self.hasher.hash_one(raw);
+        self.series_table.find(hash, |&id| self.is(id, raw)).copied()
+    }
+
+    /// The series with these labels (sorted, non-empty, as [`super::canonical`] returns them), added
+    /// when it is new.
+    ///
+    /// # Errors
+    /// [`RegistryFull`] when it is new and the registry is at its limit.
+    pub fn intern(&mut self, labels: &[(&str, &str)]) -> Result<SeriesId, RegistryFull> {
+        let key = key_of(labels);
+        match self.find(&key) {
+            Some(id) => Ok(id),
+            None if self.ends.len() >= self.series_max => Err(RegistryFull { series_max: self.series_max }),
+            None => Ok(self.insert(labels, &key)),
+        }
+    }
+
+    /// As [`Registry::intern`], past the limit too: for what is on disk already.
+    pub fn restore(&mut self, labels: &[(&str, &str)]) -> SeriesId {
+        let key = key_of(labels);
+        self.find(&key).unwrap_or_else(|| self.insert(labels, &key))
+    }
+
+    fn insert(&mut self, labels: &[(&str, &str)], key: &[u8]) -> SeriesId {
+        let id = SeriesId(self.ends.len() as u32);
+        for (name, value) in labels {
+            let pair = self.pair(name, value);
+            self.pairs[pair as usize].series.push(id);
+            self.members.push(pair);
+        }
+        self.ends.push(self.members.len() as u32);
+        let hash = self.hasher.hash_one(key);
+        let (hasher, names, pairs) = (&self.hasher, &self.names, &self.pairs);
+        let (members, ends) = (&self.members, &self.ends);
+        self.series_table.insert_unique(hash, id, |&other| {
+            let mut key = Vec::with_capacity(256);
+            encode(texts(names, pairs, members_of(members, ends, other)), &mut key);
+            hasher.hash_one(key.as_slice())
+        });
+        id
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, id: SeriesId) -> Labels {
+        let members = self.members_of(id);
+        Labels::new(members.iter().map(|&pair| self.label(pair)).collect())
+    }
+
+    /// Appends the canonical key of a series.
+    pub fn key(&self, id: SeriesId, out: &mut Vec<u8>) {
+        encode(texts(&self.names, &self.pairs, self.members_of(id)), out);
+    }
+
+    /// Every series id.
+    pub fn ids(&self) -> impl Iterator<Item = SeriesId> + use<> {
+        (0..self.ends.len() as u32).map(SeriesId)
+    }
+
+    pub(super) fn label(&self, pair: u32) -> Label {
+        let pair = &self.pairs[pair as usize];
+        (self.names[pair.name as usize].text.clone(), pair.value.clone())
+    }
+
+    fn members_of(&self, id: SeriesId) -> &[u32] {
+        members_of(&self.members, &self.ends, id)
+    }
+
+    #[inline]
+    fn is(&self, id: SeriesId, raw: &[u8]) -> bool {
+        let mut raw = Pairs::new(raw);
+        for &pair in self.members_of(id) {
+            let pair = &self.pairs[pair as usize];
+            let name = &self.names[pair.name as usize].text;
+            match raw.next_pair() {
+                Ok(Some((n, v))) if n == name.as_bytes() && v == pair.value.as_bytes() => {}
+                _ => return false,
+            }
+        }
+        matches!(raw.next_pair(), Ok(None))
+    }
+
+    fn pair(&mut self, name: &str, value: &str) -> u32 {
+        let name_id = match self.name_ids.get(name) {
+            Some(&id) => id,
+            None => {
+                let (id, text) = (self.names.len() as u32, Arc::<str>::from(name));
+                self.names.push(Name { text: text.clone(), pairs: Vec::new() });
+                self.name_ids.insert(text, id);
+                id
+            }
+        };
+        let hash = self.hasher.hash_one((name_id, value));
+        let pairs = &self.pairs;
+        let same = |&id: &u32| pairs[id as usize].name == name_id && &*pairs[id as usize].value == value;
+        if let Some(&id) = self.pair_table.find(hash, same) {
+            return id;
+        }
+        let id = self.pairs.len() as u32;
+        self.pairs.push(Pair { name: name_id, value: value.into(), series: Vec::new() });
+        self.names[name_id as usize].pairs.push(id);
+        let (hasher, pairs) = (&self.hasher, &self.pairs);
+        self.pair_table.insert_unique(hash, id, |&other| {
+            let pair = &pairs[other as usize];
+            hasher.hash_one((pair.name, &*pair.value))
+        });
+        id
+    }
+
+    /// The pair with this name and value, if any series has it.
+    pub(super) fn find_pair(&self, name: &str, value: &str) -> Option<u32> {
+        let name_id = *self.name_ids.get(name)?;
+        let hash = self.hasher.hash_one((name_id, value));
+        let same =
+            |&id: &u32| self.pairs[id as usize].name == name_id && &*self.pairs[id as usize].value == value;
+        self.pair_table.find(hash, same).copied()
+    }
+}
+
+fn key_of(labels: &[(&str, &str)]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(256);
+    encode(labels.iter().copied(), &mut key);
+    key
+}
+
+fn members_of<'a>(members: &'a [u32], ends: &[u32], id: SeriesId) -> &'a [u32] {
+    let index = id.0 as usize;
+    let start = if index == 0 { 0 } else { ends[index - 1] as usize };
+    &members[start..ends[index] as usize]
+}
+
+fn texts<'a>(
+    names: &'a [Name],
+    pairs: &'a [Pair],
+    members: &'a [u32],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    members.iter().map(|&id| {
+        let pair = &pairs[id as usize];
+        (&*names[pair.name as usize].text, &*pair.value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_found_by_the_bytes_a_sender_writes() {
+        let mut registry = Registry::new(1000);
+        let mut keys = Vec::new();
+        for n in 0..100 {
+            let value = n.to_string();
+            let labels = [("__name__", "up"), ("instance", value.as_str()), ("job", "x")];
+            let id = registry.intern(&labels).unwrap();
+            assert_eq!(registry.intern(&labels), Ok(id));
+            let mut key = Vec::new();
+            encode(labels.into_iter(), &mut key);
+            keys.push((key, id));
+        }
+        for (key, id) in &keys {
+            assert_eq!(registry.find(key), Some(*id));
+            let mut again = Vec::new();
+            registry.key(*id, &mut again);
+            assert_eq!(&again, key);
+            assert_eq!(registry.find(&key[..key.len() - 1]), None);
+        }
+        assert_eq!(registry.pairs_len(), 102);
+        assert_eq!(registry.labels(SeriesId(7)).to_string(), r#"up{instance="7", job="x"}"#);
+    }
+
+    #[test]
+    fn a_full_registry_takes_no_new_series_and_keeps_the_old() {
+        let mut registry = Registry::new(1);
+        let old = registry.intern(&[("__name__", "a")]).unwrap();
+        assert_eq!(registry.intern(&[("__name__", "b")]), Err(RegistryFull { series_max: 1 }));
+        assert_eq!(registry.intern(&[("__name__", "a")]), Ok(old));
+    }
+}

@@ -1,0 +1,95 @@
+//! The life of `vakt-store serve`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use vakt_wire::http::serve_all;
+use vakt_wire::life::Life;
+use vakt_wire::listen::{Address, Inherited};
+
+use vakt_store::api::Api;
+use vakt_store::catalog::Catalog;
+use vakt_store::disk::RealDisk;
+use vakt_store::engine::{Engine, Maintenance, Settings};
+
+/// Serves metrics and the catalog until SIGTERM.
+#[derive(Args)]
+pub struct Serve {
+    /// Where everything is kept; one process at a time.
+    #[arg(long, default_value = "/state/store", value_name = "DIR")]
+    pub data: PathBuf,
+    /// An address to serve on besides inherited sockets: 127.0.0.1:8428, :8428 or unix:/path. May be repeated.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<Address>,
+    /// How long samples are kept, such as 30d, 1y or 100y.
+    #[arg(long, default_value = "1y", value_name = "TIME", value_parser = retention)]
+    pub retention: Duration,
+    /// How long samples stay in memory before they become a block.
+    #[arg(long, default_value = "30m", value_name = "TIME", value_parser = promql_parser::util::parse_duration)]
+    pub window: Duration,
+    /// Memory for these samples, in MiB; a block is written early when it is full.
+    #[arg(long, default_value_t = 24, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub window_mib: u16,
+    /// Series that are taken.
+    #[arg(long, default_value_t = Settings::default().series_max, value_name = "N")]
+    pub series_max: usize,
+}
+
+fn retention(text: &str) -> Result<Duration, String> {
+    let hour = Duration::from_secs(3600);
+    match promql_parser::util::parse_duration(text) {
+        Ok(duration) if duration >= hour => Ok(duration),
+        Ok(_) => Err("less than an hour; example: 100y".into()),
+        Err(error) => Err(format!("{error}; example: 100y")),
+    }
+}
+
+/// Opens, serves, drains, closes.
+pub async fn run(args: Serve) -> Result<()> {
+    let life = Life::start().context("cannot handle signals")?;
+    let listeners = Inherited::take().http("http", &args.listen)?;
+    if listeners.is_empty() {
+        bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
+    }
+    let settings = Settings {
+        retention_ms: i64::try_from(args.retention.as_millis()).unwrap_or(i64::MAX / 4),
+        series_max: args.series_max,
+        window: args.window,
+        window_bytes_max: usize::from(args.window_mib) << 20,
+        ..Settings::default()
+    };
+    let disk = Arc::new(RealDisk::open(&args.data)?);
+    let (engine, opened) = Engine::open(disk, settings, Box::new(now))
+        .with_context(|| format!("cannot open {}", args.data.display()))?;
+    let catalog = Catalog::open(&args.data.join("catalog.redb")).map_err(|error| error.to_string());
+    if let Err(error) = &catalog {
+        tracing::error!(%error, "catalog is not served; metrics are");
+    }
+    let maintenance = Maintenance::start(engine.clone()).context("cannot start the maintenance thread")?;
+    let levels = engine.levels();
+    tracing::info!(
+        blocks = opened.blocks,
+        blocks_bad = opened.bad.len(),
+        log_samples = opened.log.samples,
+        log_torn_bytes = opened.log.torn_bytes,
+        series = levels.series,
+        "store is open"
+    );
+    let status =
+        format!("{} series, {} blocks, {} set aside", levels.series, levels.blocks, opened.bad.len());
+    life.ready(&status);
+    serve_all(listeners, Arc::new(Api::new(engine.clone(), catalog)), life.stopping()).await;
+    maintenance.stop();
+    engine.close();
+    tracing::info!("store is closed");
+    Ok(())
+}
+
+/// Milliseconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,262 @@
+//! The thread that appends and syncs.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+
+use super::record::segment_header;
+use super::{FOLDER, segment_name};
+use crate::counters::Counters;
+use crate::disk::{Append, Disk};
+
+/// Bytes that may wait for the disk. Past it writers are told to come back later; with requests of at
+/// most 32 MiB unpacked it bounds the queue's memory to this and one record.
+pub const QUEUE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes that one sync covers at most, so that a flood cannot delay the first writer for ever.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Why a record was not made durable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WalError {
+    /// [`QUEUE_BYTES_MAX`] is waiting.
+    #[error("write-ahead log is behind: {waiting} bytes wait for the disk")]
+    Behind {
+        /// Bytes in the queue.
+        waiting: usize,
+    },
+    /// The disk refused.
+    #[error("write-ahead log {segment}: {reason}")]
+    Disk {
+        /// The segment's file.
+        segment: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The store is stopping.
+    #[error("write-ahead log is closed")]
+    Closed,
+}
+
+/// Called once with the outcome, on the log's thread; it must not block.
+pub type Done = Box<dyn FnOnce(Result<(), WalError>) + Send>;
+
+enum Message {
+    Record {
+        segment: u64,
+        bytes: Vec<u8>,
+        done: Done,
+    },
+    /// Everything up to this segment is in blocks.
+    Remove {
+        up_to: u64,
+    },
+}
+
+/// The handle on the thread. Dropping it writes what is queued and ends the thread.
+pub struct Wal {
+    queue: Mutex<Option<Sender<Message>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    /// Segments up to this number are not to be written to any more.
+    broken: AtomicU64,
+}
+
+impl Wal {
+    /// Starts the thread. Segments must have numbers above those on disk.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(disk: Arc<dyn Disk>, counters: Arc<Counters>) -> io::Result<Wal> {
+        let (queue, messages) = mpsc::channel();
+        let shared = Arc::new(Shared::default());
+        let writer = Writer { disk, counters, shared: shared.clone(), current: None };
+        let thread = Builder::new().name("wal".into()).spawn(move || writer.run(&messages))?;
+        Ok(Wal { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), shared })
+    }
+
+    /// Whether the queue has room; ask before a record is made, because a record that was made must be
+    /// queued.
+    ///
+    /// # Errors
+    /// [`WalError::Behind`].
+    pub fn room(&self) -> Result<(), WalError> {
+        let waiting = self.shared.waiting.load(Ordering::Relaxed);
+        if waiting > QUEUE_BYTES_MAX { Err(WalError::Behind { waiting }) } else { Ok(()) }
+    }
+
+    /// The lowest segment number that may be written to: after an error the ones before are given up.
+    pub fn usable_from(&self) -> u64 {
+        self.shared.broken.load(Ordering::Acquire) + 1
+    }
+
+    /// Queues a record for `segment`, which must not be lower than that of the record before. `done` is
+    /// called when it is durable or has failed.
+    pub fn append(&self, segment: u64, bytes: Vec<u8>, done: Done) {
+        self.shared.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.send(Message::Record { segment, bytes, done });
+    }
+
+    /// Removes the segments up to a number, after what is queued for them.
+    pub fn remove(&self, up_to: u64) {
+        self.send(Message::Remove { up_to });
+    }
+
+    /// Bytes that wait for the disk.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, message: Message) {
+        let queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let unsent = match queue.as_ref() {
+            Some(queue) => queue.send(message).err().map(|error| error.0),
+            None => Some(message),
+        };
+        if let Some(Message::Record { done, .. }) = unsent {
+            done(Err(WalError::Closed));
+        }
+    }
+
+    /// Writes and syncs what is queued, then ends the thread. Later records fail with
+    /// [`WalError::Closed`].
+    pub fn close(&self) {
+        drop(self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the write-ahead log's thread had panicked");
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Writer {
+    disk: Arc<dyn Disk>,
+    counters: Arc<Counters>,
+    shared: Arc<Shared>,
+    current: Option<(u64, Box<dyn Append>)>,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Ok(first) = messages.recv() {
+            let (mut group, mut bytes) = (vec![first], 0);
+            while bytes < GROUP_BYTES_MAX
+                && let Ok(next) = messages.try_recv()
+            {
+                if let Message::Record { bytes: record, .. } = &next {
+                    bytes += record.len();
+                }
+                group.push(next);
+            }
+            self.commit(group);
+        }
+    }
+
+    /// Writes the group's records, one sync for each segment among them (nearly always one).
+    fn commit(&mut self, group: Vec<Message>) {
+        let mut waiting: Vec<Done> = Vec::new();
+        for message in group {
+            match message {
+                Message::Remove { up_to } => {
+                    self.sync(std::mem::take(&mut waiting));
+                    self.remove(up_to);
+                }
+                Message::Record { segment, bytes, done } => {
+                    if self.current.as_ref().is_some_and(|(number, _)| *number < segment) {
+                        self.sync(std::mem::take(&mut waiting));
+                    }
+                    self.shared.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                    match self.write(segment, &bytes) {
+                        Ok(()) => waiting.push(done),
+                        Err(error) => {
+                            // What was written before in this segment may still be synced or not;
+                            // nobody may be told that it is safe.
+                            self.give_up(segment, std::mem::take(&mut waiting), &error);
+                            done(Err(error));
+                        }
+                    }
+                }
+            }
+        }
+        self.sync(waiting);
+    }
+
+    fn write(&mut self, segment: u64, bytes: &[u8]) -> Result<(), WalError> {
+        let failed = |what: &str, error: io::Error| WalError::Disk {
+            segment: segment_name(segment),
+            reason: format!("{what}: {error}"),
+        };
+        if segment <= self.shared.broken.load(Ordering::Acquire) {
+            return Err(failed("given up", io::Error::other("an earlier write to it failed")));
+        }
+        if self.current.as_ref().is_none_or(|(number, _)| *number != segment) {
+            let mut file = self.disk.create(&segment_name(segment)).map_err(|e| failed("create", e))?;
+            file.append(&segment_header(segment)).map_err(|e| failed("write", e))?;
+            file.sync().map_err(|e| failed("sync", e))?;
+            self.disk.sync_folder(FOLDER).map_err(|e| failed("sync folder", e))?;
+            self.current = Some((segment, file));
+        }
+        let Some((_, file)) = &mut self.current else { return Err(WalError::Closed) };
+        file.append(bytes).map_err(|e| failed("write", e))?;
+        self.counters.wal_bytes.add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn sync(&mut self, waiting: Vec<Done>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let Some((segment, file)) = &mut self.current else { return };
+        let segment = *segment;
+        match file.sync() {
+            Ok(()) => {
+                self.counters.wal_syncs.add(1);
+                waiting.into_iter().for_each(|done| done(Ok(())));
+            }
+            Err(error) => {
+                let error =
+                    WalError::Disk { segment: segment_name(segment), reason: format!("sync: {error}") };
+                self.give_up(segment, waiting, &error);
+            }
+        }
+    }
+
+    fn give_up(&mut self, segment: u64, waiting: Vec<Done>, error: &WalError) {
+        tracing::error!(%error, "log segment is given up; the next write starts a new one");
+        self.counters.wal_errors.add(1);
+        self.shared.broken.fetch_max(segment, Ordering::AcqRel);
+        self.current = None;
+        waiting.into_iter().for_each(|done| done(Err(error.clone())));
+    }
+
+    fn remove(&mut self, up_to: u64) {
+        if self.current.as_ref().is_some_and(|(number, _)| *number <= up_to) {
+            self.current = None;
+        }
+        let removed = self.disk.list(FOLDER).and_then(|names| {
+            for name in names {
+                if super::segment_number(&name).is_some_and(|number| number <= up_to) {
+                    self.disk.remove(&format!("{FOLDER}/{name}"))?;
+                }
+            }
+            self.disk.sync_folder(FOLDER)
+        });
+        if let Err(error) = removed {
+            // They are read again at the next start and say nothing new; the next flush tries again.
+            tracing::warn!(%error, up_to, "cannot remove log segments that are in blocks");
+        }
+    }
+}

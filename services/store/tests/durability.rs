@@ -1,0 +1,116 @@
+//! The real binary, the real disk: killed and stopped while it is written to.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use store::{Store, body};
+
+/// Threads that write.
+const WRITERS: u64 = 4;
+
+/// Series of each request.
+const SERIES: u64 = 20;
+
+/// Writes counters until `stop`, or until the store is gone. Returns the last value acknowledged.
+fn write_until(port: u16, writer: u64, first: u64, stop: &AtomicBool, acknowledged: &AtomicU64) -> u64 {
+    let mut last = first;
+    while !stop.load(Ordering::Relaxed) {
+        let next = last + 1;
+        match store::post(port, "/api/v1/write", &body(writer, SERIES, next)) {
+            Ok(answer) if answer.status == 204 => {
+                last = next;
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            // Not acknowledged: killed, or draining.
+            _ => break,
+        }
+    }
+    last
+}
+
+/// Runs writers until some hundred requests were acknowledged, then `end`s the store under them. Returns each
+/// writer's last acknowledged value.
+fn load(store: &mut Store, firsts: &[u64], end: impl FnOnce(&mut Store)) -> Vec<u64> {
+    let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writers: Vec<_> = (0..WRITERS)
+        .zip(firsts.iter().copied())
+        .map(|(writer, first)| {
+            let (stop, acknowledged, port) = (stop.clone(), acknowledged.clone(), store.port);
+            thread::spawn(move || write_until(port, writer, first, &stop, &acknowledged))
+        })
+        .collect();
+    while acknowledged.load(Ordering::Relaxed) < 200 && !writers.iter().all(thread::JoinHandle::is_finished) {
+        thread::yield_now();
+    }
+    end(store);
+    stop.store(true, Ordering::Relaxed);
+    writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+}
+
+/// Every value from 1 to the last acknowledged one is there.
+fn check_all_there(store: &Store, lasts: &[u64]) {
+    for (writer, &last) in lasts.iter().enumerate() {
+        let time = store::time_of(last);
+        let query = format!("count_over_time(m{{writer=\"{writer}\"}}[100y] @ {time})");
+        let found = store.vector(&query);
+        assert_eq!(found.len() as u64, SERIES, "writer {writer}");
+        assert!(found.iter().all(|&count| count == last as f64), "writer {writer}: {found:?}, not {last}");
+        let newest = store.vector(&format!("m{{writer=\"{writer}\"}} @ {time}"));
+        assert!(newest.iter().all(|&value| value == last as f64), "writer {writer}: {newest:?}, not {last}");
+    }
+}
+
+#[test]
+fn kill_nine_at_any_moment_loses_nothing_acknowledged() {
+    let data = tempfile::tempdir().unwrap();
+    let mut lasts = vec![0; WRITERS as usize];
+    for _round in 0..6 {
+        // A window this small is flushed and merged all the time.
+        let mut store = Store::start(data.path(), &["--window", "50ms"]);
+        lasts = load(&mut store, &lasts, Store::kill);
+        let store = Store::start(data.path(), &[]);
+        check_all_there(&store, &lasts);
+        drop(store);
+    }
+    assert!(lasts.iter().sum::<u64>() > 1000, "{lasts:?}");
+}
+
+#[test]
+fn sigterm_under_load_exits_zero_and_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = Store::start(data.path(), &[]);
+    let lasts = load(&mut store, &vec![0; WRITERS as usize], |store| {
+        assert_eq!(store.terminate().code(), Some(0));
+    });
+    let store = Store::start(data.path(), &[]);
+    check_all_there(&store, &lasts);
+}
+
+#[test]
+fn a_second_store_on_the_same_directory_does_not_start() {
+    let data = tempfile::tempdir().unwrap();
+    let _store = Store::start(data.path(), &[]);
+    let refused = Store::start_refused(data.path());
+    assert!(refused.contains("another process has this data directory open"), "{refused}");
+}
+
+#[test]
+fn check_finds_every_block_good_after_a_run_and_names_a_damaged_one() {
+    let data = tempfile::tempdir().unwrap();
+    let mut store = Store::start(data.path(), &["--window", "50ms"]);
+    load(&mut store, &vec![0; WRITERS as usize], |store| assert!(store.terminate().success()));
+    let (good, said) = store::check(data.path());
+    assert!(good && said.contains("0 damaged"), "{said}");
+    let blocks = data.path().join("blocks");
+    let block = std::fs::read_dir(&blocks).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&block).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&block, bytes).unwrap();
+    let (good, said) = store::check(data.path());
+    assert!(!good && said.contains("1 damaged") && said.contains("checksum"), "{said}");
+}

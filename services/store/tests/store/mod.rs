@@ -1,0 +1,153 @@
+//! A running `vakt-store` and a small HTTP client for it.
+#![allow(dead_code, clippy::unwrap_used, reason = "machinery of tests; each file uses its own part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use vakt_wire::remote_write::{TimeSeries, encode};
+
+/// The first sample's time, in milliseconds.
+const START_MS: u64 = 1_700_000_000_000;
+
+/// Milliseconds between samples.
+const STEP_MS: u64 = 1000;
+
+/// A store that serves on a port of 127.0.0.1; killed when dropped.
+pub struct Store {
+    child: Child,
+    pub port: u16,
+}
+
+fn command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vakt-store"));
+    command.args(["serve", "--retention", "100y", "--data"]).arg(data).args(arguments).stderr(Stdio::piped());
+    command.env_remove("LISTEN_FDS").env_remove("NOTIFY_SOCKET");
+    command
+}
+
+impl Store {
+    /// Starts a store and waits until it says that it is ready.
+    pub fn start(data: &Path, arguments: &[&str]) -> Store {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("notify");
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        // The port is free at this moment; who takes it in between makes the test fail loudly.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = command(data, arguments);
+        command.args(["--listen", &format!("127.0.0.1:{port}")]).env("NOTIFY_SOCKET", &socket);
+        let mut child = command.spawn().unwrap();
+        // Its lines go where the test's own go, so that a failure can be read.
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        let mut message = [0; 512];
+        let length = notify.recv(&mut message).unwrap();
+        let said = String::from_utf8_lossy(&message[..length]).into_owned();
+        assert!(said.starts_with("READY=1"), "{said}");
+        Store { child, port }
+    }
+
+    /// Starts one that must fail, and returns what it said.
+    pub fn start_refused(data: &Path) -> String {
+        let output = command(data, &["--listen", "127.0.0.1:0"]).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// GET, as JSON.
+    pub fn get(&self, path: &str, parameters: &[(&str, &str)]) -> (u16, serde_json::Value) {
+        let pairs: Vec<_> =
+            parameters.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let answer = exchange(self.port, "GET", &format!("{path}?{}", pairs.join("&")), &[]).unwrap();
+        (answer.status, serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    /// The values of an instant vector.
+    pub fn vector(&self, query: &str) -> Vec<f64> {
+        let (status, answer) = self.get("/api/v1/query", &[("query", query)]);
+        assert_eq!(status, 200, "{answer}");
+        let result = answer["data"]["result"].as_array().unwrap();
+        result.iter().map(|one| one["value"][1].as_str().unwrap().parse().unwrap()).collect()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // It may have ended already, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The status and output of `vakt-store check`.
+pub fn check(data: &Path) -> (bool, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_vakt-store")).args(["check", "--data"]).arg(data).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Seconds of the sample with this value.
+pub fn time_of(value: u64) -> String {
+    let millis = START_MS + value * STEP_MS;
+    format!("{}.{:03}", millis / 1000, millis % 1000)
+}
+
+/// A write request: one sample with `value` for each of some series of a writer.
+pub fn body(writer: u64, series: u64, value: u64) -> Vec<u8> {
+    let one = |n: u64| TimeSeries {
+        labels: vec![
+            ("__name__".into(), "m".into()),
+            ("n".into(), n.to_string()),
+            ("writer".into(), writer.to_string()),
+        ],
+        samples: vec![(value as f64, (START_MS + value * STEP_MS) as i64)],
+    };
+    encode(&(0..series).map(one).collect::<Vec<_>>()).unwrap()
+}
+
+/// An answer.
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// POST over a connection of its own.
+pub fn post(port: u16, path: &str, body: &[u8]) -> std::io::Result<Answer> {
+    exchange(port, "POST", path, body)
+}
+
+pub fn exchange(port: u16, method: &str, path: &str, body: &[u8]) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let broken = || std::io::Error::other("answer broke off");
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(broken)?;
+    let status = std::str::from_utf8(bytes.get(9..12).ok_or_else(broken)?).ok().and_then(|s| s.parse().ok());
+    Ok(Answer { status: status.ok_or_else(broken)?, body: bytes[end + 4..].to_vec() })
+}
+
+fn escape(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
