@@ -57,11 +57,16 @@ fn retention(text: &str) -> Result<i64, String> {
     time::parse_duration(text).ok_or_else(|| format!("{text:?} is no age such as 30d"))
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+/// Threads for queries: as many as run at a time.
+const BLOCKING_THREADS_MAX: usize = 2;
+
+fn main() -> anyhow::Result<()> {
+    vakt_log::sys::bound_heap();
     let Command::Serve(flags) = Cli::parse().command;
     vakt_wire::logging::start("log");
-    serve(Options {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
+    runtime.block_on(serve(Options {
         data: flags.data,
         listen: flags.listen,
         syslog_tcp: flags.syslog_tcp,
@@ -69,6 +74,5 @@ async fn main() -> anyhow::Result<()> {
         syslog_unix: flags.syslog_unix,
         kmsg: flags.kmsg,
         retention: Retention { age_ns: flags.retention, bytes_max: flags.disk_max },
-    })
-    .await
+    }))
 }

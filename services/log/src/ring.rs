@@ -106,6 +106,8 @@ impl<T> Ring<T> {
             return if state.closed { Taken::Closed } else { Taken::Nothing };
         }
         into.extend(state.items.drain(..));
+        // A burst must not pin its memory for good.
+        state.items.shrink_to(1024);
         state.slots = 0;
         drop(state);
         self.emptied.notify_all();

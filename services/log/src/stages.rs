@@ -17,6 +17,7 @@ use crate::flush::{self, Retention};
 use crate::intake::{BATCH_BYTES, Batch, Intake, Parser, Raw};
 use crate::ring::{Ring, Taken};
 use crate::shelf::{Frame, Sealed, Shelf};
+use crate::sys;
 use crate::time;
 
 /// What was appended is durable at the latest after this time: together with
@@ -257,7 +258,11 @@ impl Flusher {
         let mut checked: Option<Instant> = None;
         loop {
             match sealed.recv_timeout(IDLE) {
-                Ok(sealed) => self.flush(&sealed),
+                Ok(sealed) => {
+                    self.flush(&sealed);
+                    drop(sealed);
+                    sys::trim_heap();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -266,6 +271,7 @@ impl Flusher {
             }
             if checked.is_none_or(|at| at.elapsed() >= RETENTION_EVERY) {
                 flush::apply_retention(&self.shelf, self.retention, time::now());
+                sys::trim_heap();
                 checked = Some(Instant::now());
             }
         }
