@@ -17,6 +17,8 @@ mod label_functions;
 mod limits;
 mod matching;
 mod selector;
+#[cfg(test)]
+mod tests;
 mod value;
 mod windows;
 
