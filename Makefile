@@ -1,0 +1,56 @@
+# Two commands matter: `make run` boots the image and says where its pages are, `make test` runs every
+# test. Each installs what it needs (as root through apt; otherwise it prints the command).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+
+IMAGE := cargo run --quiet --locked --package vakt-image --
+PROGRAMS := vakt-init vakt-store vakt-log vakt-collector vakt-repair vakt-web
+DEV := target/dev
+TEST_IMAGE := target/test-image
+
+.PHONY: help
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: run
+run: image ## Boot the image in QEMU; Ctrl-C powers it off. FLAGS="--config vakt.toml" and others are passed on
+	$(IMAGE) setup --for run
+	$(IMAGE) run $(FLAGS)
+
+.PHONY: image
+image: ## Build the flashable image: target/image/vakt-<version>-<arch>.img.zst and its manifest
+	cargo build --locked --package vakt-image
+	$(IMAGE) setup --for build
+	$(IMAGE) build
+
+.PHONY: dev
+dev: ## The same init and services as a container on this host, at https://127.0.0.1:8443 (root)
+	cargo build --locked --package vakt-image
+	$(IMAGE) setup --for build
+	$(IMAGE) tree --output $(DEV)/tree
+	mkdir -p $(DEV)/state
+	$(DEV)/tree/usr/bin/vakt-init container --root $(DEV)/tree --state $(DEV)/state \
+	  --map 443=127.0.0.1:8443 --map 514=127.0.0.1:5514 $(if $(CONFIG),--config $(CONFIG))
+
+.PHONY: test
+test: ## Every test of every tier, with one closing summary
+	cargo build --locked --package vakt-image
+	$(IMAGE) setup --for test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo build --workspace --bins --locked
+	$(IMAGE) build --profile dev --no-compress --output $(TEST_IMAGE)
+	.ci/deny
+	.ci/tests target/tests.log
+
+.PHONY: bench
+bench: image ## Print the measures: boot, sizes, memory, ingest against the peers
+	$(IMAGE) setup --for test
+	cargo build --locked --release $(addprefix --package ,$(PROGRAMS)) --package vakt-qemu-tests --bins
+	cargo run --locked --release --package vakt-qemu-tests --bin vakt-bench
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	cargo clean

@@ -1,0 +1,28 @@
+//! From inputs and programs to a disk, step by step, each a function from files to a file.
+
+pub mod config_disk;
+mod disk;
+mod erofs;
+mod esp;
+mod image;
+mod initramfs;
+mod layout;
+mod modules;
+mod programs;
+mod state;
+mod tree;
+mod uki;
+mod verity;
+
+pub use image::{Built, Manifest, assemble};
+pub use programs::{Profile, build as build_programs};
+pub use tree::stage;
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The time that every file of an image carries: fixed, so that the same inputs give the same bytes.
+/// 2020-01-01, which FAT and every file system can say.
+pub const EPOCH_S: u64 = 1_577_836_800;

@@ -1,0 +1,61 @@
+//! The root tree: our programs, the overlay, and empty places to mount on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::programs::PROGRAMS;
+use crate::process::run;
+
+/// Where kernel file systems and state are mounted.
+const MOUNT_POINTS: &[&str] = &["dev", "proc", "run", "state", "sys", "tmp", "etc"];
+
+/// Makes the tree at `output`, which must not exist, from the programs in `programs` (stripped) and
+/// the overlay of `buildroot-overlay/`.
+///
+/// # Errors
+/// When a program is missing or something cannot be copied.
+pub fn stage(workspace: &Path, programs: &Path, output: &Path) -> anyhow::Result<()> {
+    for name in MOUNT_POINTS {
+        fs::create_dir_all(output.join(name)).with_context(|| format!("cannot make {}", output.display()))?;
+    }
+    copy_tree(&workspace.join("buildroot-overlay/board/vakt/rootfs_overlay"), output)?;
+    let bin = output.join("usr/bin");
+    fs::create_dir_all(&bin)?;
+    for name in PROGRAMS {
+        let from = programs.join(name);
+        let to = bin.join(name);
+        run(Command::new("strip").arg("--strip-all").arg("-o").arg(&to).arg(&from))
+            .with_context(|| format!("cannot take {} into the image", from.display()))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+    }
+    fs::write(output.join("usr/lib/os-release"), os_release())?;
+    Ok(())
+}
+
+/// os-release(5); systemd-boot shows it.
+pub fn os_release() -> String {
+    let version = crate::VERSION;
+    format!(
+        "NAME=Vakt\nID=vakt\nPRETTY_NAME=\"Vakt {version}\"\nVERSION_ID={version}\nIMAGE_ID=vakt\nIMAGE_VERSION={version}\n"
+    )
+}
+
+fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o644))?;
+        }
+    }
+    Ok(())
+}

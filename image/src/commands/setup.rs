@@ -1,0 +1,35 @@
+//! `vakt-image setup`.
+
+use std::process::ExitCode;
+
+use vakt_image::setup::{Need, ensure};
+
+/// Installs what a task needs.
+#[derive(Debug, clap::Args)]
+pub struct Setup {
+    /// `build`, `run` or `test`; each holds the ones before it.
+    #[arg(long = "for", default_value = "run")]
+    task: Task,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Task {
+    Build,
+    Run,
+    Test,
+}
+
+impl Setup {
+    /// Installs it.
+    ///
+    /// # Errors
+    /// When something is missing and this is not root; the text is the command to run then.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        ensure(match self.task {
+            Task::Build => Need::Build,
+            Task::Run => Need::Run,
+            Task::Test => Need::Test,
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,34 @@
+//! `vakt-image tree`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use vakt_image::build::{Profile, build_programs, stage};
+
+use super::workspace;
+
+/// Stages the root tree.
+#[derive(Debug, clap::Args)]
+pub struct Tree {
+    /// How the programs are built.
+    #[arg(long, default_value = "dev")]
+    profile: Profile,
+    /// Where the tree goes; what is there is replaced.
+    #[arg(long)]
+    output: PathBuf,
+}
+
+impl Tree {
+    /// Stages it.
+    ///
+    /// # Errors
+    /// When a program does not build or cannot be copied.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let programs = build_programs(&workspace(), self.profile)?;
+        if self.output.exists() {
+            std::fs::remove_dir_all(&self.output)?;
+        }
+        stage(&workspace(), &programs, &self.output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

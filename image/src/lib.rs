@@ -1,0 +1,16 @@
+//! The one place that knows how a Vakt disk is put together, and how it is run in QEMU.
+//!
+//! A kernel, its modules and a root tree come from a provider ([`provider`]: Debian's packages here;
+//! Buildroot calls `assemble` with its own); [`build`] turns them into a GPT disk; [`qemu`] boots it;
+//! [`setup`] installs what all that needs on the host. Everything is reproducible: the same inputs
+//! give the same bytes.
+
+pub mod build;
+pub mod cache;
+pub mod process;
+pub mod provider;
+pub mod qemu;
+pub mod setup;
+
+/// The version that is built.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,120 @@
+//! A running guest. Dropping it kills QEMU and removes what belongs to the run alone.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::machine::{Boot, Machine};
+use super::qmp;
+use super::serial::Serial;
+
+/// How often the end of QEMU is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The guest.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    /// Its serial console.
+    pub serial: Serial,
+    started: Instant,
+    qmp: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Guest {
+    /// Starts the machine; with `show` its console also goes to standard output.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started.
+    pub fn start(machine: &Machine, show: bool) -> anyhow::Result<Guest> {
+        let directory = tempfile::Builder::new().prefix("vakt-guest").tempdir()?;
+        if let Boot::Firmware { ovmf, variables } = &machine.boot
+            && !variables.exists()
+        {
+            let template = ovmf.join("OVMF_VARS_4M.fd");
+            fs::copy(&template, variables).with_context(|| format!("cannot copy {}", template.display()))?;
+        }
+        let qmp = directory.path().join("qmp");
+        let mut child = Command::new("qemu-system-x86_64")
+            .args(machine.arguments(&qmp))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // Its own process group: Ctrl-C is for us, who power the guest off.
+            .process_group(0)
+            .spawn()
+            .context("cannot start qemu-system-x86_64; `vakt-image setup` installs it")?;
+        let output = child.stdout.take().context("QEMU has no standard output")?;
+        let serial = Serial::follow(output, show);
+        Ok(Guest { child, serial, started: Instant::now(), qmp, _directory: directory })
+    }
+
+    /// Time since power-on.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// QEMU's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Presses the power button.
+    ///
+    /// # Errors
+    /// When QEMU does not take the command.
+    pub fn press_power(&self) -> anyhow::Result<()> {
+        qmp::command(&self.qmp, "system_powerdown")
+    }
+
+    /// Whether QEMU has ended, and how.
+    ///
+    /// # Errors
+    /// As waitpid(2).
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits for QEMU to end by itself.
+    ///
+    /// # Errors
+    /// When it has not within `within`; with the console's last lines.
+    pub fn wait(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let text = self.serial.text();
+        let from = text.char_indices().rev().nth(2000).map_or(0, |(at, _)| at);
+        anyhow::bail!("the guest still runs after {within:?}; last lines:\n{}", &text[from..])
+    }
+
+    /// Presses the power button and waits for the end.
+    ///
+    /// # Errors
+    /// When the guest does not switch itself off within `within`.
+    pub fn power_off(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        self.press_power()?;
+        self.wait(within)
+    }
+
+    /// Cuts the power: QEMU is killed at once.
+    pub fn cut(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}

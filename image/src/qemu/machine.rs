@@ -1,0 +1,168 @@
+//! A virtual machine as data, and its QEMU command line.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::accelerator;
+
+/// How the machine starts.
+#[derive(Clone, Debug)]
+pub enum Boot {
+    /// By UEFI firmware from the disk: the way of a real machine.
+    Firmware {
+        /// The directory with OVMF's files.
+        ovmf: PathBuf,
+        /// This machine's own variables, made from the template when absent.
+        variables: PathBuf,
+    },
+    /// Kernel and initramfs handed over by QEMU: quicker.
+    Kernel {
+        /// The kernel.
+        kernel: PathBuf,
+        /// The initramfs.
+        initrd: PathBuf,
+        /// The command line.
+        cmdline: String,
+    },
+}
+
+/// A port of the guest that is reached at a port of 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// UDP instead of TCP.
+    pub udp: bool,
+    /// On the host.
+    pub host: u16,
+    /// In the guest.
+    pub guest: u16,
+}
+
+/// An address that the guest may reach, and where it leads on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// As the guest sees it, in 10.0.2.0/24.
+    pub guest: SocketAddr,
+    /// On the loopback of this host.
+    pub host: SocketAddr,
+}
+
+/// Where QEMU records every write and flush of the disk (its blklogwrites driver).
+#[derive(Clone, Debug)]
+pub struct WriteLog(pub PathBuf);
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// How it starts.
+    pub boot: Boot,
+    /// Its disk, raw. Written to.
+    pub disk: PathBuf,
+    /// The log of writes to it.
+    pub write_log: Option<WriteLog>,
+    /// A disk labelled VAKTCFG.
+    pub config_disk: Option<PathBuf>,
+    /// MiB of memory.
+    pub memory_mib: u32,
+    /// Virtual processors.
+    pub processors: u32,
+    /// Ports forwarded inwards.
+    pub forwards: Vec<Forward>,
+    /// Addresses reachable outwards.
+    pub reaches: Vec<Reach>,
+}
+
+impl Machine {
+    /// A machine of 512 MiB and two processors without forwarded ports.
+    pub fn new(boot: Boot, disk: &Path) -> Machine {
+        Machine {
+            boot,
+            disk: disk.to_owned(),
+            write_log: None,
+            config_disk: None,
+            memory_mib: 512,
+            processors: 2,
+            forwards: Vec::new(),
+            reaches: Vec::new(),
+        }
+    }
+
+    /// QEMU's arguments, with its control socket at `qmp` and the serial port on standard output.
+    pub fn arguments(&self, qmp: &Path) -> Vec<String> {
+        let mut all = accelerator::flags();
+        let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
+        add(&["-m", &self.memory_mib.to_string(), "-smp", &self.processors.to_string()]);
+        add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(qmp))]);
+        add(&["-device", "virtio-rng-pci"]);
+        match &self.boot {
+            Boot::Firmware { ovmf, variables } => {
+                let code = escaped(&ovmf.join("OVMF_CODE_4M.fd"));
+                add(&["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={code}")]);
+                add(&["-drive", &format!("if=pflash,format=raw,unit=1,file={}", escaped(variables))]);
+            }
+            Boot::Kernel { kernel, initrd, cmdline } => {
+                add(&["-kernel", &kernel.to_string_lossy(), "-initrd", &initrd.to_string_lossy()]);
+                add(&["-append", cmdline]);
+            }
+        }
+        add(&["-blockdev", &self.disk_node()]);
+        add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
+        if let Some(path) = &self.config_disk {
+            let node = format!(
+                "driver=raw,node-name=config,read-only=on,file.driver=file,file.filename={}",
+                escaped(path)
+            );
+            add(&["-blockdev", &node, "-device", "virtio-blk-pci,drive=config"]);
+        }
+        add(&["-netdev", &self.network(), "-device", "virtio-net-pci,netdev=net"]);
+        all
+    }
+
+    fn disk_node(&self) -> String {
+        let file = escaped(&self.disk);
+        match &self.write_log {
+            None => format!("driver=raw,node-name=disk,file.driver=file,file.filename={file}"),
+            Some(WriteLog(log)) => format!(
+                "driver=blklogwrites,node-name=disk,file.driver=raw,file.file.driver=file,file.file.filename={file},\
+                 log.driver=file,log.filename={},log-sector-size=512",
+                escaped(log)
+            ),
+        }
+    }
+
+    fn network(&self) -> String {
+        let mut text = "user,id=net,restrict=on".to_owned();
+        for forward in &self.forwards {
+            let kind = if forward.udp { "udp" } else { "tcp" };
+            text += &format!(",hostfwd={kind}:127.0.0.1:{}-:{}", forward.host, forward.guest);
+        }
+        for reach in &self.reaches {
+            text += &format!(",guestfwd=tcp:{}-tcp:{}", reach.guest, reach.host);
+        }
+        text
+    }
+}
+
+/// A comma ends a value in QEMU's option syntax; doubled it stands for itself.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guest_is_cut_off_but_for_what_is_listed() {
+        let kernel = Boot::Kernel { kernel: "k".into(), initrd: "i".into(), cmdline: "c".into() };
+        let mut machine = Machine::new(kernel, Path::new("/tmp/a,b"));
+        machine.forwards = vec![Forward { udp: false, host: 8443, guest: 443 }];
+        machine.reaches =
+            vec![Reach { guest: "10.0.2.100:22".parse().unwrap(), host: "127.0.0.1:2222".parse().unwrap() }];
+        let line = machine.arguments(Path::new("/tmp/qmp")).join(" ");
+        assert!(line.contains(
+            "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:8443-:443,guestfwd=tcp:10.0.2.100:22-tcp:127.0.0.1:2222"
+        ));
+        assert!(line.contains("file.filename=/tmp/a,,b"));
+    }
+}

@@ -1,0 +1,37 @@
+//! QEMU's control socket: one JSON command at a time.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+/// An answer takes milliseconds; a QEMU that is stuck is killed instead.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Sends one command without arguments.
+///
+/// # Errors
+/// When QEMU is gone, or answers with an error.
+pub fn command(socket: &Path, name: &str) -> anyhow::Result<()> {
+    let stream =
+        UnixStream::connect(socket).with_context(|| format!("cannot reach QEMU at {}", socket.display()))?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    // Greeting first, then capabilities, then the command; events may come in between.
+    reader.read_line(&mut line)?;
+    for name in ["qmp_capabilities", name] {
+        writeln!(&stream, "{{\"execute\":\"{name}\"}}")?;
+        loop {
+            line.clear();
+            anyhow::ensure!(reader.read_line(&mut line)? > 0, "QEMU closed its control socket");
+            anyhow::ensure!(!line.starts_with("{\"error\""), "QEMU refused {name}: {}", line.trim());
+            if line.starts_with("{\"return\"") {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

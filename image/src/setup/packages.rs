@@ -1,0 +1,78 @@
+//! The list.
+
+use std::path::Path;
+
+use crate::process::is_there;
+
+/// What is going to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Build the programs and the image.
+    Build,
+    /// Boot it.
+    Run,
+    /// Run all the tests.
+    Test,
+}
+
+/// A Debian package, and how to see that it is installed.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// A program or a file of it.
+    pub proof: &'static str,
+    /// Whether bookworm's own is too old.
+    pub from_backports: bool,
+}
+
+impl Package {
+    /// Whether it is installed.
+    pub fn is_there(&self) -> bool {
+        if self.proof.starts_with('/') { Path::new(self.proof).exists() } else { is_there(self.proof) }
+    }
+}
+
+const fn package(name: &'static str, proof: &'static str) -> Package {
+    Package { name, proof, from_backports: false }
+}
+
+const BUILD: &[Package] = &[
+    // The eBPF programs.
+    package("clang", "clang"),
+    package("libbpf-dev", "/usr/include/bpf/bpf_helpers.h"),
+    // Root, state, and the packages that the kernel comes in.
+    package("erofs-utils", "mkfs.erofs"),
+    package("cryptsetup-bin", "veritysetup"),
+    package("e2fsprogs", "mkfs.ext4"),
+    package("xz-utils", "xz"),
+    package("binutils", "strip"),
+];
+
+const RUN: &[Package] = &[
+    // 7.2 of bookworm conflicts with newer qemu-utils, and is slower.
+    Package { name: "qemu-system-x86", proof: "qemu-system-x86_64", from_backports: true },
+    Package { name: "qemu-system-data", proof: "/usr/share/qemu/keymaps", from_backports: true },
+    Package { name: "seabios", proof: "/usr/share/seabios/bios-256k.bin", from_backports: true },
+    Package { name: "ipxe-qemu", proof: "/usr/lib/ipxe/qemu/efi-virtio.rom", from_backports: true },
+];
+
+const TEST: &[Package] = &[
+    // The systemd machine that is repaired.
+    package("debootstrap", "debootstrap"),
+    package("openssh-client", "ssh-keygen"),
+    package("util-linux", "unshare"),
+    package("iproute2", "ip"),
+    // The browser that signs in.
+    package("chromium", "chromium"),
+];
+
+/// All packages that a task needs.
+pub fn packages(need: Need) -> Vec<Package> {
+    let lists: &[&[Package]] = match need {
+        Need::Build => &[BUILD],
+        Need::Run => &[BUILD, RUN],
+        Need::Test => &[BUILD, RUN, TEST],
+    };
+    lists.concat()
+}
