@@ -1,2 +1,78 @@
-//! Starts.
-fn main() {}
+//! `vakt-web`: pages, sign-in and the public API. `vakt-web serve --help` lists its flags.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use vakt_web::account::password;
+use vakt_web::backend::Sockets;
+use vakt_web::serve::{Options, serve};
+
+/// Threads beside the one that serves: one hashes a password.
+const BLOCKING_THREADS_MAX: usize = 2;
+
+#[derive(Parser)]
+#[command(name = "vakt-web", version, about = "Pages, sign-in and the public API")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve over TLS until SIGTERM.
+    Serve(Serve),
+    /// Read a password from standard input and print its hash for the machine config.
+    HashPassword,
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// The service's slice of the machine config; absent means defaults.
+    #[arg(long, default_value = "/run/vakt/config.toml")]
+    config: PathBuf,
+    /// Directory of the certificate and the set-up code; created when missing.
+    #[arg(long, default_value = "/state/web")]
+    data: PathBuf,
+    /// Serve here as well as on inherited sockets: 0.0.0.0:8443. May be repeated.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// The store's socket.
+    #[arg(long, default_value = "/run/vakt/store/http.sock")]
+    store: PathBuf,
+    /// The log service's socket.
+    #[arg(long, default_value = "/run/vakt/log/http.sock")]
+    log: PathBuf,
+    /// The repair service's socket.
+    #[arg(long, default_value = "/run/vakt/repair/http.sock")]
+    repair: PathBuf,
+    /// init's socket.
+    #[arg(long, default_value = "/run/vakt/init/http.sock")]
+    init: PathBuf,
+    /// The collector's socket.
+    #[arg(long, default_value = "/run/vakt/collector/http.sock")]
+    collector: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let flags = match Cli::parse().command {
+        Command::HashPassword => return hash_password(),
+        Command::Serve(flags) => flags,
+    };
+    vakt_wire::logging::start("web");
+    let Serve { config, data, listen, store, log, repair, init, collector } = flags;
+    let sockets = Sockets { store, log, repair, init, collector };
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
+    runtime.block_on(serve(Options { config, data, listen, sockets }))
+}
+
+fn hash_password() -> anyhow::Result<()> {
+    let mut password = String::new();
+    let bytes_max = password::PASSWORD_BYTES_MAX as u64;
+    std::io::stdin().take(bytes_max + 1).read_to_string(&mut password).context("cannot read a password")?;
+    println!("{}", password::hash(password.trim_end_matches(['\n', '\r']))?);
+    Ok(())
+}

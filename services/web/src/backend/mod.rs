@@ -1,0 +1,111 @@
+//! The other services, as the pages see them: each may be absent, and says so in a panel of its own.
+
+pub mod catalog;
+pub mod init;
+pub mod log;
+pub mod repair;
+pub mod store;
+
+use std::path::PathBuf;
+
+use vakt_wire::http::{CallError, Client};
+
+/// Where the others listen.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    /// Metrics and the catalog.
+    pub store: PathBuf,
+    /// Logs.
+    pub log: PathBuf,
+    /// Repairs.
+    pub repair: PathBuf,
+    /// Services and the machine.
+    pub init: PathBuf,
+    /// The collector.
+    pub collector: PathBuf,
+}
+
+/// Callers of the others.
+#[derive(Clone, Debug)]
+pub struct Backends {
+    /// Metrics.
+    pub store: store::Store,
+    /// Logs.
+    pub log: log::Log,
+    /// Repairs.
+    pub repair: repair::Repair,
+    /// Services and the machine.
+    pub init: init::Init,
+    /// The store and the log, for requests that are passed on as they are.
+    pub raw_store: Client,
+    /// See `raw_store`.
+    pub raw_log: Client,
+}
+
+impl Backends {
+    /// Callers of these sockets.
+    pub fn new(sockets: &Sockets) -> Backends {
+        Backends {
+            store: store::Store(client(&sockets.store)),
+            log: log::Log(client(&sockets.log)),
+            repair: repair::Repair(client(&sockets.repair)),
+            init: init::Init(client(&sockets.init)),
+            raw_store: Client::unix(&sockets.store).within(API_WITHIN),
+            raw_log: Client::unix(&sockets.log).within(API_WITHIN),
+        }
+    }
+}
+
+/// A page waits this long for a service; a panel that says "no answer" is better than no page.
+const PAGE_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// A program's query may take this long to its first byte: the services' own limit, and a little.
+const API_WITHIN: std::time::Duration = std::time::Duration::from_secs(35);
+
+fn client(socket: &std::path::Path) -> Client {
+    Client::unix(socket).within(PAGE_WITHIN)
+}
+
+/// What a panel shows: its contents, or in one line why there are none.
+pub type Panel<T> = Result<T, String>;
+
+/// Why a panel is empty, for the person who looks at it; the details are in the log.
+pub fn unavailable(service: &str, error: &CallError) -> String {
+    match error {
+        CallError::Connection { .. } => format!("{service} is not running"),
+        CallError::Late { .. } => format!("{service} did not answer in time"),
+        CallError::Refused { status, body, .. } if status.is_client_error() => reason(service, body),
+        CallError::Refused { .. } | CallError::Unreadable { .. } => {
+            tracing::warn!(%error, service, "a service gave no usable answer");
+            format!("{service} gave no usable answer")
+        }
+    }
+}
+
+/// The `error` of a refusal, which our services write for people.
+fn reason(service: &str, body: &str) -> String {
+    let said = serde_json::from_str::<serde_json::Value>(body).ok();
+    let said = said.and_then(|body| body.get("error")?.as_str().map(str::to_owned));
+    said.unwrap_or_else(|| format!("{service} refused the question"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panel_says_in_one_line_why_it_is_empty() {
+        let refused = |status: u16, body: &str| CallError::Refused {
+            socket: "/s".into(),
+            status: hyper::StatusCode::from_u16(status).unwrap(),
+            body: body.into(),
+        };
+        assert_eq!(
+            unavailable("log", &refused(400, r#"{"error":"query, column 3: no"}"#)),
+            "query, column 3: no"
+        );
+        assert_eq!(unavailable("log", &refused(403, "x")), "log refused the question");
+        assert_eq!(unavailable("log", &refused(500, "secret path")), "log gave no usable answer");
+        let gone = CallError::Connection { socket: "/s".into(), source: std::io::Error::other("x") };
+        assert_eq!(unavailable("store", &gone), "store is not running");
+    }
+}

@@ -1,0 +1,11 @@
+//! The pages: each file holds what its page shows, how that is found out, and its tests.
+
+pub mod host;
+pub mod logs;
+pub mod overview;
+pub mod problems;
+pub mod range;
+pub mod repairs;
+pub mod set_up;
+pub mod sign_in;
+pub mod sign_out;

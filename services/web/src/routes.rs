@@ -1,0 +1,197 @@
+//! The URL table.
+
+use hyper::Method;
+use vakt_wire::config::Scope;
+
+use crate::form;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Everybody; for visitors who are about to sign in.
+    Visitor,
+    /// Who is signed in; others are sent to the sign-in page.
+    SignedIn,
+    /// Programs with a token of this scope; and who is signed in, for GET.
+    Program(Scope),
+}
+
+/// What a route leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The stylesheet and the mark.
+    Asset,
+    /// Does the web service itself serve?
+    Health,
+    /// The sign-in form, and its answer.
+    SignIn,
+    /// The set-up form, and its answer.
+    SetUp,
+    /// The end of a session.
+    SignOut,
+    /// Pages.
+    Overview,
+    /// See `handlers`.
+    Host,
+    /// See `handlers`.
+    Logs,
+    /// See `handlers`.
+    Repairs,
+    /// Passed on to the store.
+    Store,
+    /// Passed on to the log service.
+    Log,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// GET (which is HEAD as well) or POST.
+    pub method: Verb,
+    /// The path; `{}` stands for one segment.
+    pub pattern: &'static str,
+    /// Who may.
+    pub access: Access,
+    /// What it leads to.
+    pub endpoint: Endpoint,
+}
+
+/// The methods that are used here, as a constant can hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// GET and HEAD.
+    Get,
+    /// POST.
+    Post,
+}
+
+const fn get(pattern: &'static str, access: Access, endpoint: Endpoint) -> Route {
+    Route { method: Verb::Get, pattern, access, endpoint }
+}
+
+const fn post(pattern: &'static str, access: Access, endpoint: Endpoint) -> Route {
+    Route { method: Verb::Post, pattern, access, endpoint }
+}
+
+const METRICS_READ: Access = Access::Program(Scope::MetricsRead);
+const LOGS_READ: Access = Access::Program(Scope::LogsRead);
+
+/// Every URL.
+pub const ROUTES: &[Route] = &[
+    get("/", Access::SignedIn, Endpoint::Overview),
+    get("/host/{}", Access::SignedIn, Endpoint::Host),
+    get("/logs", Access::SignedIn, Endpoint::Logs),
+    get("/repairs", Access::SignedIn, Endpoint::Repairs),
+    get("/sign-in", Access::Visitor, Endpoint::SignIn),
+    post("/sign-in", Access::Visitor, Endpoint::SignIn),
+    get("/set-up", Access::Visitor, Endpoint::SetUp),
+    post("/set-up", Access::Visitor, Endpoint::SetUp),
+    post("/sign-out", Access::SignedIn, Endpoint::SignOut),
+    get("/static/{}", Access::Public, Endpoint::Asset),
+    get("/favicon.ico", Access::Public, Endpoint::Asset),
+    get("/health", Access::Public, Endpoint::Health),
+    get("/api/v1/query", METRICS_READ, Endpoint::Store),
+    post("/api/v1/query", METRICS_READ, Endpoint::Store),
+    get("/api/v1/query_range", METRICS_READ, Endpoint::Store),
+    post("/api/v1/query_range", METRICS_READ, Endpoint::Store),
+    get("/api/v1/series", METRICS_READ, Endpoint::Store),
+    post("/api/v1/series", METRICS_READ, Endpoint::Store),
+    get("/api/v1/labels", METRICS_READ, Endpoint::Store),
+    post("/api/v1/labels", METRICS_READ, Endpoint::Store),
+    get("/api/v1/label/{}/values", METRICS_READ, Endpoint::Store),
+    get("/api/v1/metadata", METRICS_READ, Endpoint::Store),
+    get("/api/v1/status/buildinfo", METRICS_READ, Endpoint::Store),
+    post("/api/v1/write", Access::Program(Scope::MetricsWrite), Endpoint::Store),
+    get("/select/logsql/query", LOGS_READ, Endpoint::Log),
+    post("/select/logsql/query", LOGS_READ, Endpoint::Log),
+    get("/select/logsql/hits", LOGS_READ, Endpoint::Log),
+    post("/select/logsql/hits", LOGS_READ, Endpoint::Log),
+    post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
+];
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// To this route, with the decoded segment that its `{}` stands for.
+    Route(&'static Route, String),
+    /// The path is there, the method is not.
+    WrongMethod,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Looks a request up.
+pub fn find(method: &Method, path: &str) -> Found {
+    let wanted = match *method {
+        Method::GET | Method::HEAD => Some(Verb::Get),
+        Method::POST => Some(Verb::Post),
+        _ => None,
+    };
+    let mut there = false;
+    for route in ROUTES {
+        if let Some(segment) = matches(route.pattern, path) {
+            if wanted == Some(route.method) {
+                return Found::Route(route, segment);
+            }
+            there = true;
+        }
+    }
+    if there { Found::WrongMethod } else { Found::Nowhere }
+}
+
+/// The decoded segment for `{}` (empty without one) when the path has the pattern's shape.
+fn matches(pattern: &str, path: &str) -> Option<String> {
+    let mut segment = String::new();
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(segment),
+            (Some("{}"), Some(text)) if !text.is_empty() => {
+                // '+' is a space in forms, but itself in paths.
+                segment = form::Form::parse(&format!("s={}", text.replace('+', "%2B").replace('&', "%26")))
+                    .get("s")
+                    .to_owned();
+            }
+            (Some(a), Some(b)) if a == b => {}
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_the_table_says() {
+        let to = |method: Method, path: &str| match find(&method, path) {
+            Found::Route(route, segment) => format!("{:?} {segment}", route.endpoint),
+            Found::WrongMethod => "wrong method".into(),
+            Found::Nowhere => "nowhere".into(),
+        };
+        assert_eq!(to(Method::GET, "/"), "Overview ");
+        assert_eq!(to(Method::HEAD, "/logs"), "Logs ");
+        assert_eq!(to(Method::GET, "/host/db%201+x&y=z"), "Host db 1+x&y=z");
+        assert_eq!(to(Method::GET, "/host/"), "nowhere");
+        assert_eq!(to(Method::GET, "/host/a/b"), "nowhere");
+        assert_eq!(to(Method::GET, "/api/v1/label/job/values"), "Store job");
+        assert_eq!(to(Method::DELETE, "/logs"), "wrong method");
+        assert_eq!(to(Method::POST, "/logs"), "wrong method");
+        assert_eq!(to(Method::GET, "/nothing"), "nowhere");
+    }
+
+    #[test]
+    fn every_page_is_for_who_is_signed_in() {
+        for route in ROUTES {
+            let page = matches!(
+                route.endpoint,
+                Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs | Endpoint::SignOut
+            );
+            assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
+            let passed_on = matches!(route.endpoint, Endpoint::Store | Endpoint::Log);
+            assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");
+        }
+    }
+}
