@@ -1,15 +1,18 @@
 //! One command on the peer: bounded in time, in output, and in how many run at once.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use russh::ChannelMsg;
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelWriteHalf, Sig};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::Session;
 
-/// Commands in flight on one connection; further ones wait. OpenSSH's MaxSessions is 10 by default,
-/// and two are left for systemd's bridge and for an operator who shares the limit.
-pub const EXECS_MAX: usize = 8;
+/// Commands in flight on one connection; further ones wait. OpenSSH's MaxSessions is 10 by default, sshd
+/// counts an ended command until it next cleans up (so up to twice this many), and systemd's bridge is one.
+pub const EXECS_MAX: usize = 4;
 
 /// Standard error kept of a command; the rest is dropped, since it is only ever shown.
 pub const STDERR_BYTES_MAX: usize = 8 << 10;
@@ -63,8 +66,7 @@ pub enum ExecError {
         /// The bound that was exceeded.
         bytes_max: usize,
     },
-    /// No end in time. The channel is closed, which sends the command SIGHUP at best: a command that
-    /// must not outlive this needs its own `timeout`.
+    /// No end in time. The command was sent SIGKILL, which OpenSSH passes on from 7.9.
     #[error("peer {peer}: `{command}` did not end within {within:?}")]
     Late {
         /// The peer's name.
@@ -113,20 +115,25 @@ impl Run<'_> {
         })?;
         channel.exec(true, self.command).await.map_err(|error| self.lost(error))?;
         let (mut read, write) = channel.split();
-        // Written beside reading: a command that prints before it has read all would block us both.
-        let feed = async {
-            if !stdin.is_empty() {
-                write.data(stdin).await?;
+        let end = End(Some(write));
+        let output = {
+            // Written beside reading: a command that prints before it has read all would block us both.
+            let feed = async {
+                let Some(write) = &end.0 else { return Ok(()) };
+                if !stdin.is_empty() {
+                    write.data(stdin).await?;
+                }
+                write.eof().await
+            };
+            let (mut collect, mut feed) = (pin!(self.collect(&mut read)), pin!(feed));
+            tokio::select! {
+                output = &mut collect => output?,
+                // A command that ends without reading its input is judged by its status, not by the pipe.
+                _ = &mut feed => collect.await?,
             }
-            write.eof().await
         };
-        // A command that ends without reading its input is judged by its status, not by the pipe.
-        let (collected, _fed) = tokio::join!(self.collect(&mut read), feed);
-        if collected.is_err() {
-            // The channel is of no more use, and telling so is a courtesy to the peer.
-            let _ = write.close().await;
-        }
-        collected
+        end.quietly().await;
+        Ok(output)
     }
 
     async fn collect(self, read: &mut russh::ChannelReadHalf) -> Result<Output, ExecError> {
@@ -162,6 +169,30 @@ impl Run<'_> {
     fn too_large(self) -> ExecError {
         let (command, bytes_max) = (short(self.command), self.bytes_max);
         ExecError::TooLarge { peer: self.peer.into(), command, bytes_max }
+    }
+}
+
+/// Ends the command when it is dropped early: a caller that went away must leave nothing running.
+struct End(Option<ChannelWriteHalf<Msg>>);
+
+impl End {
+    /// The command ended by itself; only the channel is closed.
+    async fn quietly(mut self) {
+        if let Some(write) = self.0.take() {
+            // The peer may have gone with the last byte.
+            let _ = write.close().await;
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let (Some(write), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            // On a lost connection both fail, and sshd ends the command itself.
+            let _ = write.signal(Sig::KILL).await;
+            let _ = write.close().await;
+        });
     }
 }
 

@@ -8,7 +8,7 @@
 //! It never trusts a host key on first use, never asks for a password, never forwards anything back,
 //! and never reconnects by itself: the owner does, paced by [`backoff::delay`].
 //!
-//! Limits: connect, handshake and sign-in 10 s each ([`session::STEP_WITHIN`]); 8 commands
+//! Limits: connect, handshake and sign-in 10 s each ([`session::STEP_WITHIN`]); 4 commands
 //! ([`exec::EXECS_MAX`]) and 64 D-Bus calls ([`systemd::CALLS_MAX`]) in flight a connection; a dead
 //! connection is noticed after 45 s ([`session::KEEPALIVE_EVERY`] three times); 256 watched units.
 
