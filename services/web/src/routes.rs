@@ -49,7 +49,7 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
     /// GET (which is HEAD as well) or POST.
-    pub method: Verb,
+    pub verb: Verb,
     /// The path; `{}` stands for one segment.
     pub pattern: &'static str,
     /// Who may.
@@ -68,11 +68,11 @@ pub enum Verb {
 }
 
 const fn get(pattern: &'static str, access: Access, endpoint: Endpoint) -> Route {
-    Route { method: Verb::Get, pattern, access, endpoint }
+    Route { verb: Verb::Get, pattern, access, endpoint }
 }
 
 const fn post(pattern: &'static str, access: Access, endpoint: Endpoint) -> Route {
-    Route { method: Verb::Post, pattern, access, endpoint }
+    Route { verb: Verb::Post, pattern, access, endpoint }
 }
 
 const METRICS_READ: Access = Access::Program(Scope::MetricsRead);
@@ -132,7 +132,7 @@ pub fn find(method: &Method, path: &str) -> Found {
     let mut there = false;
     for route in ROUTES {
         if let Some(segment) = matches(route.pattern, path) {
-            if wanted == Some(route.method) {
+            if wanted == Some(route.verb) {
                 return Found::Route(route, segment);
             }
             there = true;

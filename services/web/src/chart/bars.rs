@@ -6,8 +6,9 @@ use super::scale::{ticks, times};
 use super::{ChartView, Key, TABLE_ROWS_MAX, TableRow, Unit, coordinate, escape};
 use crate::clock;
 
-const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 150.0;
+/// Widths of the two drawings: one for wide screens, one for narrow; the stylesheet shows one of them.
+const WIDTHS: [(f64, &str, i64); 2] = [(1130.0, "wide", 8), (440.0, "slim", 3)];
+const HEIGHT: f64 = 160.0;
 const LEFT: f64 = 46.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 22.0;
@@ -52,16 +53,20 @@ impl BarChart {
         let top = ticks.last().copied().unwrap_or(1.0).max(max as f64);
         let said: Vec<_> =
             self.names.iter().enumerate().map(|(i, (name, _))| format!("{name} {}", self.total(i))).collect();
-        let mut svg = format!(
-            "<svg class=\"chart wide\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}: {}\">",
-            escape(&self.title),
-            escape(&said.join(", "))
-        );
-        self.axes(&ticks, top, &mut svg);
-        for bar in &self.bars {
-            self.bar(bar, top, &mut svg);
+        let mut svg = String::new();
+        for (width, class, labels) in WIDTHS {
+            let drawing = Drawing { chart: self, width, top };
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(
+                svg,
+                "<svg class=\"chart {class}\" viewBox=\"0 0 {width} {HEIGHT}\" role=\"img\" aria-label=\"{}: {}\">",
+                escape(&self.title),
+                escape(&said.join(", "))
+            );
+            drawing.axes(&ticks, labels, &mut svg);
+            self.bars.iter().for_each(|bar| drawing.bar(bar, &mut svg));
+            svg.push_str("</svg>");
         }
-        svg.push_str("</svg>");
         let key = |(index, (name, _)): (usize, &(String, &str))| Key {
             colour: index + 1,
             name: name.clone(),
@@ -79,28 +84,38 @@ impl BarChart {
             rows: self.bars.iter().rev().take(TABLE_ROWS_MAX).map(row).collect(),
         }
     }
+}
 
+/// The chart at one width.
+struct Drawing<'a> {
+    chart: &'a BarChart,
+    width: f64,
+    top: f64,
+}
+
+impl Drawing<'_> {
     fn x(&self, at_s: i64) -> f64 {
-        LEFT + (at_s - self.from_s) as f64 / (self.to_s - self.from_s).max(1) as f64 * (WIDTH - LEFT)
+        let (from_s, to_s) = (self.chart.from_s, self.chart.to_s);
+        LEFT + (at_s - from_s) as f64 / (to_s - from_s).max(1) as f64 * (self.width - LEFT)
     }
 
-    fn axes(&self, ticks: &[f64], top: f64, svg: &mut String) {
+    fn axes(&self, ticks: &[f64], labels: i64, svg: &mut String) {
+        let (from_s, to_s, width) = (self.chart.from_s, self.chart.to_s, self.width);
         for tick in ticks {
-            let y = HEIGHT - BOTTOM - tick / top * (HEIGHT - TOP - BOTTOM);
-            // Writing to a String cannot fail, here and below.
+            let y = HEIGHT - BOTTOM - tick / self.top * (HEIGHT - TOP - BOTTOM);
             let _ = write!(
                 svg,
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{width}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
                  <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 LEFT - 8.0,
                 y + 4.0,
                 Unit::Number.show(*tick)
             );
         }
-        for at_s in times(self.from_s, self.to_s, 6) {
+        for at_s in times(from_s, to_s, labels) {
             let x = self.x(at_s);
-            if x > LEFT + 14.0 && x < WIDTH - 20.0 {
-                let text = clock::tick(at_s, self.to_s - self.from_s);
+            if x > LEFT + 14.0 && x < width - 20.0 {
+                let text = clock::tick(at_s, to_s - from_s);
                 let _ = write!(
                     svg,
                     "<text class=\"tick\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
@@ -110,14 +125,15 @@ impl BarChart {
         }
     }
 
-    fn bar(&self, bar: &Bar, top: f64, svg: &mut String) {
-        let from = self.x(bar.from_s.max(self.from_s));
-        let to = self.x((bar.from_s + self.step_s).min(self.to_s));
+    fn bar(&self, bar: &Bar, svg: &mut String) {
+        let chart = self.chart;
+        let from = self.x(bar.from_s.max(chart.from_s));
+        let to = self.x((bar.from_s + chart.step_s).min(chart.to_s));
         // A hair between two bars.
         let width = (to - from - 1.5).max(1.0);
         let mut floor = HEIGHT - BOTTOM;
-        for (part, (_, class)) in bar.parts.iter().zip(&self.names).filter(|(part, _)| **part > 0) {
-            let height = (*part as f64 / top * (HEIGHT - TOP - BOTTOM)).max(1.0);
+        for (part, (_, class)) in bar.parts.iter().zip(&chart.names).filter(|(part, _)| **part > 0) {
+            let height = (*part as f64 / self.top * (HEIGHT - TOP - BOTTOM)).max(1.0);
             floor -= height;
             let _ = write!(
                 svg,
@@ -146,7 +162,7 @@ mod tests {
             step_s: 50,
         };
         let view = chart.view();
-        assert_eq!(view.svg.matches("<rect").count(), 3);
+        assert_eq!(view.svg.matches("<rect").count(), 2 * 3);
         assert!(view.svg.contains("aria-label=\"Lines: other 3, errors 3\""));
         assert_eq!(view.rows[0].values, ["0", "2"]);
         assert_eq!(BarChart { bars: vec![], ..chart }.view().svg.matches("<rect").count(), 0);

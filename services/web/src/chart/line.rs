@@ -8,7 +8,7 @@ use crate::clock;
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 180.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 22.0;
@@ -110,7 +110,7 @@ impl LineChart {
         }
         for at_s in times(self.from_s, self.to_s, 4) {
             let x = self.x(at_s as f64);
-            if x < LEFT + 14.0 || x > WIDTH - RIGHT - 6.0 {
+            if !(LEFT + 14.0..=WIDTH - RIGHT - 6.0).contains(&x) {
                 continue;
             }
             let _ = write!(
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn points_become_a_path_from_the_left_edge_to_the_right() {
         let view = chart(vec![line("busy", &[(0.0, 0.0), (20.0, 50.0), (40.0, 100.0)])]).view();
-        assert!(view.svg.contains("class=\"line c1\" d=\"M58 158L132.4 84L206.8 10\""), "{}", view.svg);
+        assert!(view.svg.contains("class=\"line c1\" d=\"M64 158L137.2 84L210.4 10\""), "{}", view.svg);
         assert!(view.svg.contains("class=\"area c1\""));
         assert_eq!(view.legend[0].value, "100 %");
     }

@@ -43,7 +43,7 @@ impl Unit {
 fn rounded(value: f64) -> String {
     let size = value.abs();
     let digits = match size {
-        s if s >= 99.95 || s < 0.0005 => 0,
+        s if !(0.0005..99.95).contains(&s) => 0,
         s if s >= 9.995 => 1,
         s if s >= 0.0995 => 2,
         _ => 3,

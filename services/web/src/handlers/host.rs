@@ -277,7 +277,9 @@ fn cpu_shares(seconds: &[Series]) -> Vec<Line> {
         };
         Line { name: name.to_owned(), points: kind.into_iter().filter_map(share).collect() }
     };
-    KINDS.into_iter().map(line).filter(|line| !line.points.is_empty()).collect()
+    // Time that a hypervisor takes is shown only where one does.
+    let idle = |line: &Line| line.name == "stolen" && line.points.iter().all(|(_, value)| *value == 0.0);
+    KINDS.into_iter().map(line).filter(|line| !line.points.is_empty() && !idle(line)).collect()
 }
 
 /// One line of what is in `from` and not in `less`, where both have a point. Pure.
