@@ -40,7 +40,6 @@ test: ## Every test of every tier, with one closing summary
 	$(IMAGE) setup --for test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-	cargo build --workspace --bins --locked
 	$(IMAGE) build --profile dev --no-compress --output $(TEST_IMAGE)
 	.ci/deny
 	.ci/tests target/tests.log

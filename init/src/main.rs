@@ -36,14 +36,15 @@ fn main() -> ExitCode {
         Some("exec") => exec::main(rest),
         Some("network") => network::main(),
         Some("check") => check(rest),
-        _ if rustix::process::getpid().is_init() => boot::main(),
+        None if rustix::process::getpid().is_init() => boot::main(),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
             eprintln!("vakt-init: {error:#}");
-            if rustix::process::getpid().is_init() {
+            // The network service is process 1 too, of its own namespace.
+            if rustix::process::getpid().is_init() && matches!(first, None | Some("stage2")) {
                 boot::halt_after_failure(&format!("{error:#}"));
             }
             ExitCode::FAILURE

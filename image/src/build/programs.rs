@@ -26,10 +26,14 @@ pub fn build(workspace: &Path, profile: Profile) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(workspace).args(["build", "--locked"]);
-    for program in PROGRAMS {
-        command.args(["--package", program]);
-    }
-    if profile == Profile::Release {
+    if profile == Profile::Dev {
+        // The very set that the tests are built from: another set would unite other features of the
+        // libraries, and build them all again.
+        command.args(["--workspace", "--all-targets"]);
+    } else {
+        for program in PROGRAMS {
+            command.args(["--package", program]);
+        }
         command.arg("--release").env("CARGO_ENCODED_RUSTFLAGS", release_flags(workspace).join("\u{1f}"));
     }
     let status = command.status().context("cannot start cargo")?;

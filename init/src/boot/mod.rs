@@ -38,8 +38,8 @@ const HALT_AFTER: Duration = Duration::from_secs(10);
 pub fn main() -> anyhow::Result<ExitCode> {
     mounts::early()?;
     let options = BootOptions::read("/proc/cmdline")?;
-    modules::load_all("/modules")?;
-    let root = open_root(&options)?;
+    let refused = modules::load_all("/modules")?;
+    let root = open_root(&options).with_context(|| format!("modules refused: {refused:?}"))?;
     switch::into(NEW_ROOT)?;
     let disk = root.to_string_lossy().into_owned();
     let argument = std::ffi::CString::new(format!("--disk={disk}"))?;

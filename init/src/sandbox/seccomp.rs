@@ -119,6 +119,7 @@ const BASE: &[i64] = &[
     libc::SYS_pselect6,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
+    libc::SYS_signalfd4,
     // Sockets that exist already, or that `socket_rules` lets be made.
     libc::SYS_socketpair,
     libc::SYS_bind,
