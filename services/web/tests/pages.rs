@@ -41,7 +41,8 @@ async fn pages_say_which_service_is_away_and_never_break() {
 
 #[tokio::test]
 async fn what_attackers_write_is_text() {
-    let (log, store, init, repair) = (Fake::default(), Fake::default(), Fake::default(), Fake::default());
+    let [log, store, init, repair, collector] = std::array::from_fn(|_| Fake::default());
+    collector.put("/v1/sources", json!({"sources": [{"name": EVIL, "error": EVIL}]}));
     let row =
         json!({"_time": "2026-11-22T09:27:48Z", "_msg": EVIL, "level": EVIL, "hostname": EVIL, EVIL: EVIL});
     log.put("/select/logsql/query", json!(format!("{row}\n")));
@@ -59,10 +60,10 @@ async fn what_attackers_write_is_text() {
         json!({"seq": 1, "at_ms": 5, "step": "seen", "detail": {"active": EVIL, EVIL: EVIL}, "hash": EVIL});
     repair.put("/v1/repairs", json!([{"id": EVIL, "unit": EVIL, "peer": EVIL, "policy": EVIL, "outcome": EVIL, "records": [record]}]));
     repair.put("/v1/peers", json!([{"name": EVIL, "state": "disconnected", "error": EVIL, "address": EVIL}]));
-    repair.put("/v1/policies", json!({"valid": [{"name": EVIL, "unit": EVIL}], "refused": [{"name": EVIL, "reason": EVIL, "line": 3}]}));
+    repair.put("/v1/policies", json!({"policies": [{"name": EVIL, "policy": {"name": EVIL, "unit": EVIL}, "standing": {EVIL: {"phase": EVIL, "reason": EVIL}}}], "refused": [{"name": EVIL, "reason": EVIL, "line": 3}]}));
     repair.put("/v1/evidence/head", json!({"seq": 1, "hash": EVIL, EVIL: EVIL}));
-    let all =
-        [("log", log), ("store", store), ("init", init), ("repair", repair)].map(|(n, f)| (n, Arc::new(f)));
+    let all = [("log", log), ("store", store), ("init", init), ("repair", repair), ("collector", collector)]
+        .map(|(n, f)| (n, Arc::new(f)));
     let site = site(fakes(&all), &admin()).await;
     let session = site.sign_in("admin", PASSWORD).await.unwrap();
     let evil = vakt_web::form::encode(EVIL);

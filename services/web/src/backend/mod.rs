@@ -1,6 +1,7 @@
 //! The other services, as the pages see them: each may be absent, and says so in a panel of its own.
 
 pub mod catalog;
+pub mod collector;
 pub mod init;
 pub mod log;
 pub mod repair;
@@ -36,6 +37,8 @@ pub struct Backends {
     pub repair: repair::Repair,
     /// Services and the machine.
     pub init: init::Init,
+    /// Sources of metrics.
+    pub collector: collector::Collector,
     /// The store and the log, for requests that are passed on as they are.
     pub raw_store: Client,
     /// See `raw_store`.
@@ -50,6 +53,7 @@ impl Backends {
             log: log::Log(client(&sockets.log)),
             repair: repair::Repair(client(&sockets.repair)),
             init: init::Init(client(&sockets.init)),
+            collector: collector::Collector(client(&sockets.collector)),
             raw_store: Client::unix(&sockets.store).within(API_WITHIN),
             raw_log: Client::unix(&sockets.log).within(API_WITHIN),
         }

@@ -130,7 +130,7 @@ impl Repair {
     /// When repair does not answer.
     pub async fn policies(&self) -> Result<Policies, CallError> {
         let answer: Value = self.0.get("/v1/policies").await?;
-        Ok(Policies { valid: list(&answer, "valid"), refused: refused(&answer) })
+        Ok(Policies { valid: list(&answer, "policies"), refused: refused(&answer) })
     }
 }
 
@@ -149,8 +149,13 @@ fn refused(answer: &Value) -> Vec<Refused> {
             (line, 0) => format!("line {line}"),
             (line, column) => format!("line {line}, column {column}"),
         };
-        let name = [text("name"), text("file"), text("policy")].into_iter().find(|name| !name.is_empty());
-        Refused { name: name.unwrap_or_default(), place, reason: text("reason") }
+        let (name, file) = (text("name"), text("file"));
+        let name = match (name.is_empty(), file.is_empty() || file == name) {
+            (true, _) => file,
+            (false, true) => name,
+            (false, false) => format!("{name} ({file})"),
+        };
+        Refused { name, place, reason: text("reason") }
     };
     answer.get("refused").and_then(Value::as_array).into_iter().flatten().map(one).collect()
 }
@@ -162,12 +167,12 @@ mod tests {
 
     #[test]
     fn refused_policies_have_name_place_and_reason() {
-        let answer = json!({"valid": [{"name": "a"}], "refused": [
-            {"file": "b.yaml", "line": 3, "column": 5, "reason": "no such verb"}, {"name": "c", "reason": "empty"}]});
+        let answer = json!({"policies": [{"name": "a"}], "refused": [
+            {"name": "b", "file": "b.yaml", "line": 3, "column": 5, "reason": "no such verb"}, {"name": "c", "reason": "empty"}]});
         let said: Vec<_> =
             refused(&answer).into_iter().map(|r| format!("{}|{}|{}", r.name, r.place, r.reason)).collect();
-        assert_eq!(said, ["b.yaml|line 3, column 5|no such verb", "c||empty"]);
-        assert_eq!(list::<Value>(&answer, "valid").len(), 1);
+        assert_eq!(said, ["b (b.yaml)|line 3, column 5|no such verb", "c||empty"]);
+        assert_eq!(list::<Value>(&answer, "policies").len(), 1);
     }
 
     #[test]

@@ -49,6 +49,8 @@ struct HostPage {
     facts: Vec<(&'static str, String)>,
     ranges: Vec<(Range, String, bool)>,
     charts: Vec<Titled>,
+    /// Why the box itself has no run queue latency; empty when it has, and for peers.
+    no_run_queue: String,
     file_systems: Panel<Vec<FileSystem>>,
     logs: String,
 }
@@ -60,7 +62,8 @@ struct HostPage {
 pub async fn show(app: &App, caller: &Caller, name: &str, request: &Request) -> Result<Response, PageError> {
     let range = Range::of(Form::query(request).get("range"));
     let asked = Asked::new(&app.backends.store, name, range, clock::now_s());
-    let (charts, file_systems, facts) = tokio::join!(asked.charts(), asked.file_systems(), asked.facts());
+    let (charts, file_systems, facts, no_run_queue) =
+        tokio::join!(asked.charts(), asked.file_systems(), asked.facts(), no_run_queue(app, name));
     let is_empty = |titled: &Titled| titled.chart.as_ref().is_ok_and(|chart| chart.legend.is_empty());
     if charts.iter().all(is_empty) && !app.peers.iter().any(|peer| peer == name) {
         return Err(PageError::HostNotFound(name.chars().take(64).collect()));
@@ -72,10 +75,21 @@ pub async fn show(app: &App, caller: &Caller, name: &str, request: &Request) -> 
         facts,
         ranges: RANGES.map(|one| (one, url(&path, &[("range", one.key)]), one == range)).to_vec(),
         charts,
+        no_run_queue,
         file_systems,
         logs: url("/logs", &[("q", &format!("hostname:={}", quoted(name))), ("range", range.key)]),
     };
     html(StatusCode::OK, &page)
+}
+
+/// The collector's reason, such as a kernel that refuses eBPF. Peers have no eBPF in them at all.
+async fn no_run_queue(app: &App, name: &str) -> String {
+    if name != app.box_name {
+        return String::new();
+    }
+    let sources = app.backends.collector.sources().await.unwrap_or_default();
+    let found = sources.into_iter().find(|source| source.name.starts_with("ebpf/"));
+    found.and_then(|source| source.error).unwrap_or_default()
 }
 
 /// A text in quotes, for PromQL and LogsQL alike.

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use vakt_wire::http::{CallError, Response};
 
 use crate::app::{App, Caller};
+use crate::backend::collector::Source;
 use crate::backend::init::{Machine, Service};
 use crate::backend::store::Series;
 use crate::backend::{Panel, unavailable};
@@ -14,7 +15,7 @@ use crate::chart::{Unit, spark};
 use crate::clock;
 use crate::error::PageError;
 use crate::form::encode;
-use crate::handlers::problems::{self, Problem};
+use crate::handlers::problems::{self, Known, Problem};
 use crate::handlers::repairs::{RepairLine, line};
 use crate::page::{Shell, html};
 
@@ -91,6 +92,14 @@ struct OverviewPage {
     services: Panel<Vec<ServiceLine>>,
     machine: Panel<Machine>,
     repairs: Panel<Vec<RepairLine>>,
+    sources: Panel<Sources>,
+}
+
+/// The collector's sources in short: how many answer, and which do not.
+struct Sources {
+    all: usize,
+    good: usize,
+    silent: Vec<Source>,
 }
 
 /// A service, as its line shows it.
@@ -107,19 +116,27 @@ struct ServiceLine {
 /// [`PageError::Internal`].
 pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
     let behind = &app.backends;
-    let (services, machine, repairs, peers, policies, hosts) = tokio::join!(
+    let (services, machine, repairs, peers, policies, sources, hosts) = tokio::join!(
         behind.init.services(),
         behind.init.machine(),
         behind.repair.repairs(REPAIRS_MAX),
         behind.repair.peers(),
         behind.repair.policies(),
+        behind.collector.sources(),
         hosts(app),
     );
     let away = |service: &'static str| move |error: CallError| unavailable(service, &error);
     let (services, machine) = (services.map_err(away("init")), machine.map_err(away("init")));
     let (peers, policies) = (peers.map_err(away("repair")), policies.map_err(away("repair")));
-    let hosts = hosts.map_err(away("store"));
-    let problems = problems::find(&services, &machine, &hosts, &peers, &policies);
+    let (hosts, sources) = (hosts.map_err(away("store")), sources.map_err(away("collector")));
+    let problems = problems::find(&Known {
+        services: &services,
+        machine: &machine,
+        hosts: &hosts,
+        peers: &peers,
+        policies: &policies,
+        sources: &sources,
+    });
     let now_ms = clock::now_s() * 1000;
     let page = OverviewPage {
         shell: app.shell(caller, "Overview", "overview"),
@@ -127,11 +144,18 @@ pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
         hosts,
         services: services.map(|services| services.into_iter().map(service_line).collect()),
         machine,
+        sources: sources.map(in_short),
         repairs: repairs
             .map(|repairs| repairs.iter().map(|repair| line(repair, now_ms)).collect())
             .map_err(away("repair")),
     };
     html(StatusCode::OK, &page)
+}
+
+fn in_short(sources: Vec<Source>) -> Sources {
+    let all = sources.len();
+    let silent: Vec<Source> = sources.into_iter().filter(|source| source.error.is_some()).collect();
+    Sources { all, good: all - silent.len(), silent }
 }
 
 fn service_line(service: Service) -> ServiceLine {

@@ -1,6 +1,7 @@
 //! What is wrong at this moment, from what the services say: pure.
 
 use crate::backend::Panel;
+use crate::backend::collector::Source;
 use crate::backend::init::{Machine, Service};
 use crate::backend::repair::{PeerLink, Policies};
 use crate::form;
@@ -30,36 +31,36 @@ fn problem(level: &'static str, text: String, link: String) -> Problem {
     Problem { level, text, link }
 }
 
+/// What the services say.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// init's services.
+    pub services: &'a Panel<Vec<Service>>,
+    /// init's machine.
+    pub machine: &'a Panel<Machine>,
+    /// The store's hosts.
+    pub hosts: &'a Panel<Vec<HostCard>>,
+    /// repair's connections.
+    pub peers: &'a Panel<Vec<PeerLink>>,
+    /// repair's policies.
+    pub policies: &'a Panel<Policies>,
+    /// The collector's sources.
+    pub sources: &'a Panel<Vec<Source>>,
+}
+
 /// Everything that is wrong, worst first.
-pub fn find(
-    services: &Panel<Vec<Service>>,
-    machine: &Panel<Machine>,
-    hosts: &Panel<Vec<HostCard>>,
-    peers: &Panel<Vec<PeerLink>>,
-    policies: &Panel<Policies>,
-) -> Vec<Problem> {
+pub fn find(known: &Known<'_>) -> Vec<Problem> {
     let mut all = Vec::new();
-    for service in services.iter().flatten() {
-        all.extend(of_service(service));
-    }
-    if let Ok(machine) = machine {
-        all.extend(of_machine(machine));
-    }
-    for host in hosts.iter().flatten() {
-        all.extend(of_host(host));
-    }
-    for peer in peers.iter().flatten() {
-        all.extend(of_peer(peer));
-    }
-    if let Ok(policies) = policies {
-        let text = |name: &str| format!("Policy {name} was refused and is not in force");
-        all.extend(
-            policies
-                .refused
-                .iter()
-                .map(|refused| problem("warn", text(&refused.name), "/repairs#policies".into())),
-        );
-    }
+    all.extend(known.services.iter().flatten().filter_map(of_service));
+    all.extend(known.machine.iter().flat_map(of_machine));
+    all.extend(known.hosts.iter().flatten().flat_map(of_host));
+    all.extend(known.peers.iter().flatten().filter_map(of_peer));
+    all.extend(known.sources.iter().flatten().filter_map(of_source));
+    let refused = known.policies.iter().flat_map(|policies| &policies.refused);
+    all.extend(refused.map(|refused| {
+        let text = format!("Policy {} was refused and is not in force", refused.name);
+        problem("warn", text, "/repairs#policies".into())
+    }));
     // Stable: within a level the order above stays.
     all.sort_by_key(|problem| problem.level != "bad");
     all.truncate(PROBLEMS_MAX);
@@ -117,6 +118,11 @@ fn of_host(host: &HostCard) -> Vec<Problem> {
     found
 }
 
+fn of_source(source: &Source) -> Option<Problem> {
+    let error = source.error.as_ref().filter(|_| !source.is_unavailable())?;
+    Some(problem("warn", format!("No metrics from {}: {error}", source.name), "/#sources".into()))
+}
+
 fn of_peer(peer: &PeerLink) -> Option<Problem> {
     let why = peer.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     match peer.state.as_str() {
@@ -165,7 +171,24 @@ mod tests {
             refused: vec![Refused { name: "p".into(), ..Refused::default() }],
             ..Policies::default()
         };
-        let found = find(&services, &Err("away".into()), &Ok(vec![host]), &Ok(vec![peer]), &Ok(policies));
+        let source = |name: &str, error: &str| Source {
+            name: name.into(),
+            error: Some(error.into()),
+            ..Source::default()
+        };
+        let sources = vec![
+            source("ebpf/runqlat", "unavailable: no BTF"),
+            source("peer/db1", "refused"),
+            Source::default(),
+        ];
+        let found = find(&Known {
+            services: &services,
+            machine: &Err("away".into()),
+            hosts: &Ok(vec![host]),
+            peers: &Ok(vec![peer]),
+            policies: &Ok(policies),
+            sources: &Ok(sources),
+        });
         let said: Vec<_> = found.iter().map(|p| format!("{} {}", p.level, p.text)).collect();
         assert_eq!(
             said,
@@ -174,6 +197,7 @@ mod tests {
                 "bad db1: / is 96 % full",
                 "bad No repair connection to db1: refused",
                 "warn Service x is not running: stopped",
+                "warn No metrics from peer/db1: refused",
                 "warn Policy p was refused and is not in force",
             ]
         );
@@ -181,7 +205,14 @@ mod tests {
 
     #[test]
     fn services_that_are_away_are_no_problem_of_their_own_twice() {
-        let away = || "not running".to_owned();
-        assert!(find(&Err(away()), &Err(away()), &Err(away()), &Err(away()), &Err(away())).is_empty());
+        let known = Known {
+            services: &Err("away".into()),
+            machine: &Err("away".into()),
+            hosts: &Err("away".into()),
+            peers: &Err("away".into()),
+            policies: &Err("away".into()),
+            sources: &Err("away".into()),
+        };
+        assert!(find(&known).is_empty());
     }
 }

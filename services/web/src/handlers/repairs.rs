@@ -62,6 +62,7 @@ struct RepairView {
 struct PolicyView {
     name: String,
     said: String,
+    standing: Vec<(String, String)>,
     details: Vec<(String, String)>,
 }
 
@@ -197,7 +198,11 @@ fn plain(value: &Value) -> String {
 }
 
 fn details(detail: &Map<String, Value>) -> Vec<(String, String)> {
-    detail.iter().map(|(name, value)| (name.replace('_', " "), plain(value))).collect()
+    detail
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.replace('_', " "), plain(value)))
+        .collect()
 }
 
 /// A policy in a sentence, and all of it behind that. Its shape is repair's; what is not there is left out.
@@ -218,8 +223,19 @@ fn policy(value: &Value) -> PolicyView {
         at("/action/verb"),
         at("/guards/max_per_hour")
     );
-    let details = value.as_object().map(details).unwrap_or_default();
-    PolicyView { name: at("/name"), said, details }
+    let whole = value.pointer(if inner.is_empty() { "" } else { inner });
+    let details = whole.and_then(Value::as_object).map(details).unwrap_or_default();
+    PolicyView { name: text("/name"), said, standing: standing(value), details }
+}
+
+/// Where a policy stands on each machine: `db1`, `gave up: 3 an hour`.
+fn standing(value: &Value) -> Vec<(String, String)> {
+    let one = |(peer, phase): (&String, &Value)| {
+        let said = |name: &str| phase.get(name).map(plain).unwrap_or_default();
+        let (phase, reason) = (said("phase").replace('-', " "), said("reason"));
+        (peer.clone(), if reason.is_empty() { phase } else { format!("{phase}: {reason}") })
+    };
+    value.get("standing").and_then(Value::as_object).into_iter().flatten().map(one).collect()
 }
 
 fn peer_view(peer: PeerLink, now_ms: i64) -> PeerView {
@@ -300,6 +316,10 @@ mod tests {
             "action": {"verb": "restart"}, "guards": {"max_per_hour": 3}});
         let said = "When demo.service is failed on db1, db2: restart, at most 3 times an hour.";
         assert_eq!(policy(&value).said, said);
-        assert_eq!(policy(&json!({"policy": value})).said, said);
+        let whole = policy(
+            &json!({"name": "p", "policy": value, "standing": {"db1": {"phase": "gave-up", "reason": "too often"}}}),
+        );
+        assert_eq!((whole.name.as_str(), whole.said.as_str()), ("p", said));
+        assert_eq!(whole.standing, [("db1".to_owned(), "gave up: too often".to_owned())]);
     }
 }
