@@ -1,0 +1,76 @@
+//! Metrics as the collector makes them, before they are written in any format.
+
+use std::borrow::Cow;
+
+/// A label: name and value. Labels with an empty value are left out.
+pub type Label = (&'static str, String);
+
+/// What kind of metric a family is (OpenMetrics, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; the name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// What the kernel does not say more about.
+    Unknown,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+/// One sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What a histogram adds to the family's name: `_bucket`, `_sum` or `_count`; else empty.
+    pub suffix: &'static str,
+    /// In the order they are printed.
+    pub labels: Vec<Label>,
+    /// The value.
+    pub value: f64,
+}
+
+/// Samples of one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// The full name, `_total` included.
+    pub name: Cow<'static, str>,
+    /// Its kind.
+    pub kind: Kind,
+    /// One sentence.
+    pub help: &'static str,
+    /// Its samples.
+    pub rows: Vec<Row>,
+}
+
+impl Family {
+    /// A family without samples.
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, help: &'static str) -> Family {
+        Family { name: name.into(), kind, help, rows: Vec::new() }
+    }
+
+    /// A gauge with one sample.
+    pub fn gauge(name: impl Into<Cow<'static, str>>, help: &'static str, value: f64) -> Family {
+        Family::new(name, Kind::Gauge, help).with(Vec::new(), value)
+    }
+
+    /// A counter with one sample.
+    pub fn counter(name: impl Into<Cow<'static, str>>, help: &'static str, value: f64) -> Family {
+        Family::new(name, Kind::Counter, help).with(Vec::new(), value)
+    }
+
+    /// This family with one more sample.
+    pub fn with(mut self, labels: Vec<Label>, value: f64) -> Family {
+        self.push(labels, value);
+        self
+    }
+
+    /// Adds a sample.
+    pub fn push(&mut self, labels: Vec<Label>, value: f64) {
+        self.rows.push(Row { suffix: "", labels, value });
+    }
+
+    /// Adds a histogram's sample.
+    pub fn push_part(&mut self, suffix: &'static str, labels: Vec<Label>, value: f64) {
+        self.rows.push(Row { suffix, labels, value });
+    }
+}

@@ -1,0 +1,31 @@
+//! The machine's name, kernel and clock.
+
+use crate::family::{Family, Kind};
+use crate::inputs::{Inputs, SourceError};
+
+/// `node_uname_info`.
+///
+/// # Errors
+/// When the kernel was not asked.
+pub fn uname(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
+    let uname = inputs.uname.clone().ok_or_else(|| SourceError::Other("uname is not known".into()))?;
+    let labels = vec![
+        ("domainname", uname.domainname),
+        ("machine", uname.machine),
+        ("nodename", uname.nodename),
+        ("release", uname.release),
+        ("sysname", uname.sysname),
+        ("version", uname.version),
+    ];
+    let help = "Labeled system information as provided by the uname system call.";
+    Ok(vec![Family::new("node_uname_info", Kind::Gauge, help).with(labels, 1.0)])
+}
+
+/// `node_time_seconds`.
+///
+/// # Errors
+/// When the clock was not asked.
+pub fn time(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
+    let now = inputs.now.ok_or_else(|| SourceError::Other("the time is not known".into()))?;
+    Ok(vec![Family::gauge("node_time_seconds", "System time in seconds since epoch (1970).", now)])
+}

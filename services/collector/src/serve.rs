@@ -1,0 +1,162 @@
+//! The life of `vakt-collector serve`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vakt_wire::config::{self, MachineConfig};
+use vakt_wire::http::serve_all;
+use vakt_wire::life::Life;
+use vakt_wire::listen::{Address, Inherited};
+
+use crate::api::{Api, own_families};
+use crate::board::Board;
+use crate::local::{Local, now, uname};
+use crate::node::{SOURCES, outcomes};
+use crate::outbox::{Outbox, up};
+use crate::peers::Watch;
+use crate::push::{self, PushTo};
+use crate::runqueue::{self, RunQueueSource};
+
+/// Measures this machine and the peers, and pushes to the store until SIGTERM.
+#[derive(Args)]
+pub struct Serve {
+    /// The machine config; without it this machine alone is measured.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where samples go: unix:/path or http://host:port[/path] (remote-write 1.0).
+    #[arg(long, default_value = "unix:/run/vakt/store/http.sock", value_name = "PLACE")]
+    pub push: PushTo,
+    /// Time between two rounds over this machine, 1s to 15s; the config's scrape.interval_s without it.
+    #[arg(long, value_name = "TIME", value_parser = crate::once::seconds)]
+    pub interval: Option<Duration>,
+    /// An address for health, metrics and sources besides inherited sockets. May be repeated.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<Address>,
+    /// The instance label of this machine; the host's name without it.
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Where procfs is mounted.
+    #[arg(long, default_value = "/proc", value_name = "DIR")]
+    pub procfs: PathBuf,
+    /// Put before mount points to find their file systems.
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    pub rootfs: PathBuf,
+}
+
+/// Measures, serves, drains.
+pub async fn run(args: Serve) -> Result<()> {
+    let life = Life::start().context("cannot handle signals")?;
+    let config = read_config(&args)?;
+    let listeners = Inherited::take().http("http", &args.listen)?;
+    let (board, outbox) = (Arc::new(Board::default()), Arc::new(Outbox::default()));
+    let stop = life.stopping();
+    let tasks = TaskTracker::new();
+    let watched = watch_peers(&config, &board, &outbox, &stop, &tasks);
+    let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
+    let round = Round {
+        local: Local::new(&args.procfs, &args.rootfs),
+        run_queue: RunQueueSource::attach(config.scrape.ebpf),
+        board: board.clone(),
+        outbox: outbox.clone(),
+        instance,
+    };
+    let every = args.interval.unwrap_or(config.scrape.interval_s.duration());
+    tasks.spawn(round.repeat(every, stop.clone()));
+    let sender = tokio::spawn(push::run(args.push.clone(), outbox.clone()));
+    life.ready(&format!("{watched} peers, every {every:?}"));
+    let api = Arc::new(Api { board, outbox: outbox.clone() });
+    tokio::join!(serve_all(listeners, api, stop.clone()), stop.cancelled());
+    tasks.close();
+    tasks.wait().await;
+    // A body that is on its way is lost with its sender, and was not acknowledged: at most one round.
+    sender.abort();
+    push::flush(&args.push, &outbox).await;
+    Ok(())
+}
+
+fn read_config(args: &Serve) -> Result<MachineConfig> {
+    let Some(file) = &args.config else { return Ok(MachineConfig::default()) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    match config::parse(&text) {
+        Ok(config) => Ok(config),
+        Err(error) => bail!("{}: {error}", file.display()),
+    }
+}
+
+/// Starts a task for each peer. One that cannot be read from the config is noted and the others go on. Returns how
+/// many are watched.
+fn watch_peers(
+    config: &MachineConfig,
+    board: &Arc<Board>,
+    outbox: &Arc<Outbox>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> usize {
+    let mut watched = 0;
+    for peer in &config.peers {
+        let target = match &config.ssh.read_key {
+            Some(key) => vakt_peer::Target::read(peer, key).map_err(|error| error.to_string()),
+            None => Err("the config has no ssh.read_key".into()),
+        };
+        match target {
+            Ok(target) => {
+                let (outbox, board) = (outbox.clone(), board.clone());
+                let watch = Watch { target, interval: peer.interval_s.duration(), outbox, board };
+                tasks.spawn(watch.run(stop.clone()));
+                watched += 1;
+            }
+            Err(reason) => {
+                tracing::error!(peer = %peer.name, reason, "peer is not watched");
+                board.note(&format!("peer/{}", peer.name), now(), 0.0, Some(reason));
+            }
+        }
+    }
+    watched
+}
+
+/// This machine's rounds.
+struct Round {
+    local: Local,
+    run_queue: RunQueueSource,
+    board: Arc<Board>,
+    outbox: Arc<Outbox>,
+    instance: String,
+}
+
+impl Round {
+    async fn repeat(self, every: Duration, stop: CancellationToken) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => self.once().await,
+            }
+        }
+    }
+
+    async fn once(&self) {
+        let time = now();
+        let scrape = self.local.scrape(&SOURCES).await;
+        let mut families = vec![up(true)];
+        families.extend(scrape.families);
+        families.extend(outcomes(&scrape.outcomes));
+        for outcome in scrape.outcomes {
+            let error = outcome.error.map(|error| error.to_string());
+            self.board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
+        }
+        let begun = std::time::Instant::now();
+        let read = self.run_queue.read();
+        let seconds = begun.elapsed().as_secs_f64();
+        self.board.note(runqueue::NAME, time, seconds, read.as_ref().err().cloned());
+        families.extend(read);
+        families.extend(own_families(&self.board, &self.outbox));
+        self.outbox.put(&families, &self.instance, (time * 1000.0) as i64);
+    }
+}

@@ -1,0 +1,108 @@
+//! The real binary on the real machine.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Output};
+
+fn once(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vakt-collector")).arg("once").args(arguments).output().unwrap()
+}
+
+/// Reads an exposition strictly by the rules of OpenMetrics 1.0, and returns each sample's value.
+fn openmetrics(text: &str) -> BTreeMap<String, f64> {
+    let body = text.strip_suffix("# EOF\n").expect("ends with # EOF and a line end");
+    let (mut samples, mut families, mut current) =
+        (BTreeMap::new(), BTreeSet::new(), (String::new(), String::new()));
+    for line in body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(["counter", "gauge", "histogram", "unknown"].contains(&kind), "{line}");
+            assert!(families.insert(name.to_owned()), "family {name} stands twice");
+            current = (name.to_owned(), kind.to_owned());
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            assert!(rest.starts_with(&format!("{} ", current.0)), "{line} is not below its type");
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let suffix =
+            name.strip_prefix(&current.0).unwrap_or_else(|| panic!("{line} is not of family {}", current.0));
+        let allowed: &[&str] = match current.1.as_str() {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_count", "_sum"],
+            _ => &[""],
+        };
+        assert!(allowed.contains(&suffix), "{line}: a {} has no {suffix:?}", current.1);
+        check_labels(labels.strip_suffix('}').unwrap_or_else(|| panic!("{line}")));
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line} has no number"));
+        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} stands twice");
+    }
+    samples
+}
+
+/// `name="value",…` with names of letters, digits and `_`, and quotes, backslashes and line ends escaped.
+fn check_labels(text: &str) {
+    let (mut rest, mut seen) = (text, BTreeSet::new());
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("{text}"));
+        assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty(), "{text}");
+        assert!(seen.insert(name), "{text}: {name} twice");
+        let mut end = 0;
+        let bytes = after.as_bytes();
+        while bytes[end] != b'"' {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
+        }
+        rest = &after[end + 1..];
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+}
+
+fn printed(output: Output) -> BTreeMap<String, f64> {
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    openmetrics(&text)
+}
+
+#[test]
+fn everything_is_printed_as_openmetrics() {
+    let samples = printed(once(&[]));
+    for source in ["cpu", "loadavg", "meminfo", "netdev", "stat", "time", "uname", "vmstat"] {
+        let success = format!("node_scrape_collector_success{{collector=\"{source}\"}}");
+        assert_eq!(samples.get(&success), Some(&1.0), "{source}");
+    }
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total: f64 = memory.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(samples["node_memory_MemTotal_bytes"], total * 1024.0);
+    assert!(samples["node_context_switches_total"] > 0.0);
+}
+
+#[test]
+fn only_the_families_that_were_asked_for_are_printed() {
+    let samples = printed(once(&["--families", "loadavg,uname"]));
+    let others: Vec<_> = samples
+        .keys()
+        .filter(|name| {
+            !["node_load", "node_uname_info", "node_scrape_collector"].iter().any(|own| name.starts_with(own))
+        })
+        .collect();
+    assert!(others.is_empty() && samples.contains_key("node_load1"), "{others:?}");
+    let refused = once(&["--families", "stranger"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are cpu, diskstats"));
+}
+
+#[test]
+fn ebpf_is_printed_or_the_reason_is_given() {
+    let output = once(&["--families", "time", "--ebpf", "1s"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let samples = printed(output);
+    match samples.get("vakt_runqueue_latency_seconds_count") {
+        Some(&count) => {
+            assert!(count > 0.0);
+            assert_eq!(samples["vakt_runqueue_latency_seconds_bucket{le=\"+Inf\"}"], count);
+        }
+        None => assert!(said.contains("run-queue latency: unavailable: cannot "), "{said}"),
+    }
+}
