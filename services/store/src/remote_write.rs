@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::protobuf::{Fields, ProtobufError, Value};
+use crate::protobuf::{Fields, ProtobufError, Value, varint};
 use crate::series::{Pairs, RawPair};
 
 /// Largest unpacked request. Prometheus sends 2,000 samples (some 400 KiB) at a time.
@@ -96,16 +96,19 @@ impl WriteRequest {
     }
 
     fn read_series(&mut self, message: &[u8], start: usize) -> Result<(), ProtobufError> {
-        let (mut labels_end, mut labels_over, mut apart) = (0, false, false);
+        let (mut labels_end, mut labels_over, mut apart) = (leading_labels(message), false, false);
         let first = self.samples.len();
-        let mut fields = Fields::new(message);
+        let mut fields = Fields::new(&message[labels_end..]);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
                 (1, Value::Bytes(_)) if labels_over => apart = true,
                 (1, Value::Bytes(_)) => labels_end = message.len() - fields.rest().len(),
                 (2, Value::Bytes(sample)) => {
                     labels_over = true;
-                    self.samples.push(read_sample(sample)?);
+                    self.samples.push(match usual_sample(sample) {
+                        Some(sample) => sample,
+                        None => read_sample(sample)?,
+                    });
                 }
                 (4, Value::Bytes(_)) => {
                     labels_over = true;
@@ -144,6 +147,30 @@ impl WriteRequest {
         }
         Ok(all)
     }
+}
+
+/// The length of the run of labels that a series begins with, as far as each is shorter than 128 bytes; the general
+/// reader goes on from there.
+#[inline]
+fn leading_labels(message: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(&[0x0a, length @ 0..=0x7f]) = message.get(end..end + 2) {
+        let next = end + 2 + usize::from(length);
+        if next > message.len() {
+            break;
+        }
+        end = next;
+    }
+    end
+}
+
+/// A sample in the form that every sender gives it: value, then time. `None` for any other.
+#[inline]
+fn usual_sample(sample: &[u8]) -> Option<(i64, f64)> {
+    let (&[0x09, ref value @ .., 0x10], time) = sample.split_first_chunk::<10>()? else { return None };
+    let value = u64::from_le_bytes(*value);
+    let (time, length) = varint(time).ok()?;
+    (length + 10 == sample.len()).then_some((time.cast_signed(), f64::from_bits(value)))
 }
 
 /// A sample: 1 is the value (fixed64), 2 the time (varint); protobuf leaves zeros out.

@@ -77,7 +77,7 @@ impl Engine {
             samples.clip(start, end);
             if !samples.is_empty() {
                 key.clear();
-                self.lock().registry.key(id, &mut key);
+                key.extend_from_slice(self.lock().registry.key(id));
                 writer.add(&key, &samples)?;
             }
         }

@@ -165,9 +165,7 @@ impl State {
         }
         if self.named_in[index] != self.segment {
             self.named_in[index] = self.segment;
-            let mut key = Vec::with_capacity(256);
-            self.registry.key(id, &mut key);
-            record.define(id, &key);
+            record.define(id, self.registry.key(id));
         }
     }
 }

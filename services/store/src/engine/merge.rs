@@ -79,7 +79,7 @@ impl Engine {
                 samples.overlay(&part);
             }
             key.clear();
-            self.lock().registry.key(id, &mut key);
+            key.extend_from_slice(self.lock().registry.key(id));
             writer.add(&key, &samples)?;
         }
         writer.finish()?;

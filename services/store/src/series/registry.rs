@@ -1,7 +1,7 @@
 //! Every series the store knows, interned: label pairs once each, a series as a run of pair ids.
 //!
-//! Memory for one series of 10 labels: 40 bytes of pair ids, 40 bytes of postings, some 10 bytes of
-//! tables, and its own new label values. It only grows; series whose data has expired leave it at the
+//! Memory for one series of 10 labels: its key (some 200 bytes, so that a request's bytes are compared as they are),
+//! 40 bytes of pair ids, 40 bytes of postings, some 20 bytes of tables, and its own new label values. It only grows; series whose data has expired leave it at the
 //! next start, which reads what the blocks still hold.
 
 use std::hash::BuildHasher;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use super::key::{Pairs, encode};
+use super::key::encode;
+use super::keys::Keys;
 use super::labels::{Label, Labels};
 
 /// A series within one run of the process. Ids are dense and start at 0; they are not kept on disk.
@@ -45,6 +46,7 @@ pub struct Registry {
     pub(super) name_ids: HashMap<Arc<str>, u32>,
     pub(super) pairs: Vec<Pair>,
     pair_table: HashTable<u32>,
+    keys: Keys,
     /// The pair ids of all series, one after the other.
     members: Vec<u32>,
     /// Where each series' members end.
@@ -62,6 +64,7 @@ impl Registry {
             name_ids: HashMap::new(),
             pairs: Vec::new(),
             pair_table: HashTable::new(),
+            keys: Keys::default(),
             members: Vec::new(),
             ends: Vec::new(),
             series_table: HashTable::new(),
@@ -89,7 +92,7 @@ impl Registry {
     #[inline]
     pub fn find(&self, raw: &[u8]) -> Option<SeriesId> {
         let hash = self.hasher.hash_one(raw);
-        self.series_table.find(hash, |&id| self.is(id, raw)).copied()
+        self.series_table.find(hash, |&id| self.keys.get(id.0) == raw).copied()
     }
 
     /// The series with these labels (sorted, non-empty, as [`super::canonical`] returns them), added
@@ -121,13 +124,9 @@ impl Registry {
         }
         self.ends.push(self.members.len() as u32);
         let hash = self.hasher.hash_one(key);
-        let (hasher, names, pairs) = (&self.hasher, &self.names, &self.pairs);
-        let (members, ends) = (&self.members, &self.ends);
-        self.series_table.insert_unique(hash, id, |&other| {
-            let mut key = Vec::with_capacity(256);
-            encode(texts(names, pairs, members_of(members, ends, other)), &mut key);
-            hasher.hash_one(key.as_slice())
-        });
+        self.keys.push(key);
+        let (hasher, keys) = (&self.hasher, &self.keys);
+        self.series_table.insert_unique(hash, id, |&other| hasher.hash_one(keys.get(other.0)));
         id
     }
 
@@ -137,9 +136,9 @@ impl Registry {
         Labels::new(members.iter().map(|&pair| self.label(pair)).collect())
     }
 
-    /// Appends the canonical key of a series.
-    pub fn key(&self, id: SeriesId, out: &mut Vec<u8>) {
-        encode(texts(&self.names, &self.pairs, self.members_of(id)), out);
+    /// The canonical key of a series.
+    pub fn key(&self, id: SeriesId) -> &[u8] {
+        self.keys.get(id.0)
     }
 
     /// Every series id.
@@ -153,21 +152,9 @@ impl Registry {
     }
 
     fn members_of(&self, id: SeriesId) -> &[u32] {
-        members_of(&self.members, &self.ends, id)
-    }
-
-    #[inline]
-    fn is(&self, id: SeriesId, raw: &[u8]) -> bool {
-        let mut raw = Pairs::new(raw);
-        for &pair in self.members_of(id) {
-            let pair = &self.pairs[pair as usize];
-            let name = &self.names[pair.name as usize].text;
-            match raw.next_pair() {
-                Ok(Some((n, v))) if n == name.as_bytes() && v == pair.value.as_bytes() => {}
-                _ => return false,
-            }
-        }
-        matches!(raw.next_pair(), Ok(None))
+        let index = id.0 as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.members[start..self.ends[index] as usize]
     }
 
     fn pair(&mut self, name: &str, value: &str) -> u32 {
@@ -213,23 +200,6 @@ fn key_of(labels: &[(&str, &str)]) -> Vec<u8> {
     key
 }
 
-fn members_of<'a>(members: &'a [u32], ends: &[u32], id: SeriesId) -> &'a [u32] {
-    let index = id.0 as usize;
-    let start = if index == 0 { 0 } else { ends[index - 1] as usize };
-    &members[start..ends[index] as usize]
-}
-
-fn texts<'a>(
-    names: &'a [Name],
-    pairs: &'a [Pair],
-    members: &'a [u32],
-) -> impl Iterator<Item = (&'a str, &'a str)> {
-    members.iter().map(|&id| {
-        let pair = &pairs[id as usize];
-        (&*names[pair.name as usize].text, &*pair.value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,9 +219,7 @@ mod tests {
         }
         for (key, id) in &keys {
             assert_eq!(registry.find(key), Some(*id));
-            let mut again = Vec::new();
-            registry.key(*id, &mut again);
-            assert_eq!(&again, key);
+            assert_eq!(registry.key(*id), key);
             assert_eq!(registry.find(&key[..key.len() - 1]), None);
         }
         assert_eq!(registry.pairs_len(), 102);
