@@ -323,6 +323,28 @@ pub fn bind_to_device(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()>
     Ok(())
 }
 
+/// The uid of whoever connected to a unix socket. A caller from outside our pid namespace has no pid
+/// here, which rustix' typed credentials cannot say.
+///
+/// # Errors
+/// As SO_PEERCRED.
+pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into the struct.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    check(result.into())?;
+    Ok(credentials.uid)
+}
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

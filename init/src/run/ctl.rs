@@ -10,6 +10,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::sys;
+
 /// Connections at a time; more wait in the backlog.
 const CONNECTIONS_MAX: usize = 16;
 
@@ -85,10 +87,10 @@ impl Ctl {
     pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(Request) -> Answer) {
         while self.connections.len() < CONNECTIONS_MAX {
             let Ok((stream, _)) = self.listener.accept() else { break };
-            let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { continue };
+            let Ok(uid) = sys::peer_uid(stream.as_fd()) else { continue };
             if stream.set_nonblocking(true).is_ok() {
                 self.connections.push(Connection {
-                    uid: credentials.uid.as_raw(),
+                    uid,
                     stream,
                     until_ms: now_ms + CONNECTION_MS_MAX,
                     received: Vec::new(),

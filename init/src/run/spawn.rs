@@ -82,7 +82,9 @@ fn environment(sockets: &[(String, OwnedFd)]) -> Vec<String> {
         format!("LISTEN_FDNAMES={}", names.join(":")),
         // One arena: a thread more must not cost 64 MiB of address space and its own free lists.
         "MALLOC_ARENA_MAX=1".into(),
+        // Of panics, not of errors: those have their causes in them.
         "RUST_BACKTRACE=1".into(),
+        "RUST_LIB_BACKTRACE=0".into(),
     ]
 }
 

@@ -118,6 +118,8 @@ fn shown(name: &str, manifest: &Manifest) -> Vec<Shown> {
     let sandbox = &manifest.sandbox;
     let mut all = vec![
         same(Path::new("/dev/null"), Access::Device),
+        // getrandom's fallback waits on the first and reads the second.
+        same(Path::new("/dev/random"), Access::Device),
         same(Path::new("/dev/urandom"), Access::Device),
         Shown {
             from: format!("{RUN}/config/{name}.toml").into(),
