@@ -240,6 +240,10 @@ fn unix_sockets(options: &Options, inherited: &mut Inherited) -> Result<Vec<Unix
 /// The newest kernel record of this boot that is on the shelf: reading goes on behind it.
 fn last_kernel_record(shelf: &Shelf) -> Option<u64> {
     let machine = receive::machine();
+    if machine.boot_id.is_empty() {
+        // Without it the numbers of another boot could be taken for this one's: rather twice than never.
+        return None;
+    }
     let query = format!("format:=kmsg boot_id:=\"{}\" | fields kmsg.seq | limit 100", machine.boot_id);
     let arguments = Arguments::new([("query".to_owned(), query)]);
     let answer = query::query(shelf, &arguments, time::now()).ok()?;

@@ -5,11 +5,19 @@
 //! lines where 20 are in use. One arena, and giving back after each flush, keep it near what is used.
 #![expect(unsafe_code, reason = "mallopt(3) and malloc_trim(3) have no safe wrapper")]
 
-/// Keeps all threads in one arena. Call first thing in the life of the process.
+/// Pieces from this size on are mapped alone and unmapped when freed; glibc would raise its threshold
+/// with the first one freed, and keep the next ones.
+const MAPPED_BYTES_MIN: i32 = 1 << 20;
+
+/// Keeps all threads in one arena, and large pieces out of it. Call first thing in the life of the process.
 pub fn bound_heap() {
     // SAFETY: mallopt takes two integers and changes glibc's own state under its lock; before other
     // threads exist nothing can be in the middle of an allocation.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MAPPED_BYTES_MIN);
+    }
 }
 
 /// Gives free memory back to the kernel. Some milliseconds for tens of megabytes.

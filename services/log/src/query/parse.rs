@@ -97,7 +97,7 @@ impl Parser<'_> {
         }
         if self.tokens.eat('(')? {
             let inner = self.any(field)?;
-            self.tokens.expect(')')?;
+            self.tokens.require(')')?;
             return Ok(inner);
         }
         if self.tokens.peek()? == Token::Sign('{') {
@@ -125,7 +125,7 @@ impl Parser<'_> {
             }
             _ if self.tokens.eat('(')? => {
                 let inner = self.any(name)?;
-                self.tokens.expect(')')?;
+                self.tokens.require(')')?;
                 Ok(inner)
             }
             _ if self.tokens.eat('!')? => Ok(Filter::Not(Box::new(self.test(name)?))),
@@ -195,11 +195,11 @@ impl Parser<'_> {
             _ if UNSUPPORTED.contains(&name) => format!("the filter {name}(…) is not supported"),
             _ => format!("{name:?} is no filter; put a space before '(' or the word in quotes"),
         });
-        self.tokens.expect('(')?;
+        self.tokens.require('(')?;
         match name {
             "i" => {
                 let text = self.text("a word")?;
-                self.tokens.expect(')')?;
+                self.tokens.require(')')?;
                 Ok(Test::AnyCase(text.to_lowercase()))
             }
             "in" => {
@@ -207,7 +207,7 @@ impl Parser<'_> {
                 while !self.tokens.eat(')')? {
                     values.push(self.text("a value")?);
                     if !self.tokens.eat(',')? {
-                        self.tokens.expect(')')?;
+                        self.tokens.require(')')?;
                         break;
                     }
                 }
@@ -219,12 +219,12 @@ impl Parser<'_> {
 
     /// `{label="value", label!="value"}`.
     fn stream(&mut self) -> Result<Filter, SyntaxError> {
-        self.tokens.expect('{')?;
+        self.tokens.require('{')?;
         let mut parts = Vec::new();
         while !self.tokens.eat('}')? {
             let label = self.text("a label")?;
             let negated = self.tokens.eat('!')?;
-            self.tokens.expect('=')?;
+            self.tokens.require('=')?;
             if self.tokens.eat('~')? {
                 return Err(self.tokens.error("regular expressions are not supported"));
             }
@@ -233,7 +233,7 @@ impl Parser<'_> {
             let filter = Filter::Field { name: "_stream".into(), test };
             parts.push(if negated { Filter::Not(Box::new(filter)) } else { filter });
             if !self.tokens.eat(',')? {
-                self.tokens.expect('}')?;
+                self.tokens.require('}')?;
                 break;
             }
         }
@@ -256,12 +256,12 @@ impl Parser<'_> {
         };
         let first = self.tokens.raw_until(|c| matches!(c, ',' | ']' | ')')).trim();
         let first = self.span(first)?;
-        self.tokens.expect(',')?;
+        self.tokens.require(',')?;
         let second = self.tokens.raw_until(|c| matches!(c, ']' | ')')).trim();
         let second = self.span(second)?;
         let closed = self.tokens.eat(']')?;
         if !closed {
-            self.tokens.expect(')')?;
+            self.tokens.require(')')?;
         }
         let from = if open == '[' { first.0 } else { first.1 };
         Ok(TimeRange { from, to: if closed { second.1 } else { second.0 } })

@@ -51,7 +51,7 @@ fn names(tokens: &mut Tokens<'_>) -> Result<Vec<String>, SyntaxError> {
 
 fn sort(tokens: &mut Tokens<'_>) -> Result<Vec<Pipe>, SyntaxError> {
     tokens.eat_word("by")?;
-    tokens.expect('(')?;
+    tokens.require('(')?;
     let mut by = Vec::new();
     loop {
         let name = field(tokens)?;
@@ -64,7 +64,7 @@ fn sort(tokens: &mut Tokens<'_>) -> Result<Vec<Pipe>, SyntaxError> {
             break;
         }
     }
-    tokens.expect(')')?;
+    tokens.require(')')?;
     if tokens.eat_word("desc")? {
         by.iter_mut().for_each(|(_, descending)| *descending = !*descending);
     }
@@ -84,9 +84,9 @@ fn stats(tokens: &mut Tokens<'_>) -> Result<Vec<Pipe>, SyntaxError> {
         tokens.next()?;
         return Err(tokens.error("only count() is supported in stats"));
     }
-    tokens.expect('(')?;
+    tokens.require('(')?;
     tokens.eat('*')?;
-    tokens.expect(')')?;
+    tokens.require(')')?;
     let mut name = "count(*)".to_owned();
     if tokens.eat_word("as")? || matches!(tokens.peek()?, Token::Word(word) if word != "by") {
         name = field(tokens)?;
@@ -98,9 +98,9 @@ fn stats(tokens: &mut Tokens<'_>) -> Result<Vec<Pipe>, SyntaxError> {
 }
 
 fn group(tokens: &mut Tokens<'_>) -> Result<Vec<String>, SyntaxError> {
-    tokens.expect('(')?;
+    tokens.require('(')?;
     let by = names(tokens)?;
-    tokens.expect(')')?;
+    tokens.require(')')?;
     Ok(by)
 }
 

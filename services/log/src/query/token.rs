@@ -119,7 +119,7 @@ impl<'a> Tokens<'a> {
     ///
     /// # Errors
     /// When it is another.
-    pub fn expect(&mut self, sign: char) -> Result<(), SyntaxError> {
+    pub fn require(&mut self, sign: char) -> Result<(), SyntaxError> {
         match self.next()? {
             Token::Sign(found) if found == sign => Ok(()),
             Token::End => Err(self.error(format!("the query ends where {sign:?} is missing"))),
