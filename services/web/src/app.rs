@@ -11,7 +11,7 @@ use vakt_wire::http::{Handler, Peer, Request, Response};
 
 use crate::account::attempts::Attempts;
 use crate::account::csrf;
-use crate::account::password::{PasswordError, Passwords};
+use crate::account::password::Passwords;
 use crate::account::session::{Session, Sessions};
 use crate::account::setup_code::SetupCode;
 use crate::account::users::Users;
@@ -59,23 +59,20 @@ pub struct Caller {
 
 impl App {
     /// An app for this config; `data` holds the set-up code.
-    ///
-    /// # Errors
-    /// When no password can be hashed.
-    pub fn new(config: MachineConfig, sockets: &Sockets, data: PathBuf) -> Result<App, PasswordError> {
+    pub fn new(config: MachineConfig, sockets: &Sockets, data: PathBuf) -> App {
         let catalog = Catalog::new(&sockets.store);
-        Ok(App {
+        App {
             box_name: config.hostname.to_string(),
             peers: config.peers.iter().map(|peer| peer.name.to_string()).collect(),
             tokens: config.tokens,
             backends: Backends::new(sockets),
             sessions: Sessions::new(catalog.clone()),
             users: Users::new(config.admin, catalog),
-            passwords: Passwords::new()?,
+            passwords: Passwords::default(),
             setup: AsyncMutex::new(SetupCode::none(&data)),
             data,
             attempts: Mutex::default(),
-        })
+        }
     }
 
     /// Failed attempts, by address.

@@ -29,4 +29,5 @@ pub mod page;
 pub mod random;
 pub mod routes;
 pub mod serve;
+pub mod sys;
 pub mod tls;

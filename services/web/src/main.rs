@@ -4,11 +4,9 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-use vakt_web::account::password;
-use vakt_web::backend::Sockets;
 use vakt_web::serve::{Options, serve};
+use vakt_web::{account::password, backend::Sockets};
 
 /// Threads beside the one that serves: one hashes a password.
 const BLOCKING_THREADS_MAX: usize = 2;
@@ -57,6 +55,7 @@ struct Serve {
 }
 
 fn main() -> anyhow::Result<()> {
+    vakt_web::sys::bound_heap();
     let flags = match Cli::parse().command {
         Command::HashPassword => return hash_password(),
         Command::Serve(flags) => flags,
@@ -65,14 +64,16 @@ fn main() -> anyhow::Result<()> {
     let Serve { config, data, listen, store, log, repair, init, collector } = flags;
     let sockets = Sockets { store, log, repair, init, collector };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
-    runtime.block_on(serve(Options { config, data, listen, sockets }))
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX);
+    runtime.build()?.block_on(serve(Options { config, data, listen, sockets }))
 }
 
 fn hash_password() -> anyhow::Result<()> {
     let mut password = String::new();
     let bytes_max = password::PASSWORD_BYTES_MAX as u64;
-    std::io::stdin().take(bytes_max + 1).read_to_string(&mut password).context("cannot read a password")?;
-    println!("{}", password::hash(password.trim_end_matches(['\n', '\r']))?);
+    std::io::stdin().take(bytes_max + 1).read_to_string(&mut password)?;
+    let password = password.trim_end_matches(['\n', '\r']);
+    anyhow::ensure!(password.len() as u64 <= bytes_max, "password has more than {bytes_max} bytes");
+    println!("{}", password::hash(password)?);
     Ok(())
 }

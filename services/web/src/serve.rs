@@ -55,7 +55,7 @@ pub async fn serve(options: Options) -> Result<()> {
         !transports.is_empty(),
         "no socket called https was handed over and no --listen was given"
     );
-    let app = Arc::new(App::new(config, &options.sockets, options.data.clone())?);
+    let app = Arc::new(App::new(config, &options.sockets, options.data.clone()));
     let stop = life.stopping();
     tokio::spawn(announce_setup(app.clone(), life.clone(), stop.clone()));
     life.ready(&format!("{} sockets", transports.len()));

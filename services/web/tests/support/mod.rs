@@ -157,7 +157,7 @@ pub async fn site(dir: Arc<tempfile::TempDir>, toml: &str) -> Site {
         init: at("init"),
         collector: at("collector"),
     };
-    let app = Arc::new(App::new(config, &sockets, dir.path().to_owned()).unwrap());
+    let app = Arc::new(App::new(config, &sockets, dir.path().to_owned()));
     let stop = CancellationToken::new();
     let listener = Address::Unix(at("web")).bind().unwrap();
     tokio::spawn(serve(listener, app.clone(), stop.clone()));
