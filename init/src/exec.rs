@@ -36,28 +36,40 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let program = read_program(Path::new(&options.command[0]))?;
     if let Some(pid) = options.pid {
         join(pid)?;
+        // A joined pid namespace holds only children, and only from inside may a new one be made.
+        if let Forked::Parent { .. } = sys::fork_into(CloneArgs { namespaces: 0, cgroup: None })? {
+            return wait();
+        }
     }
-    let path = Path::new("/usr/lib/vakt/services").join(format!("{}.toml", options.service));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("no service {:?}", options.service))?;
-    let manifest = manifest::parse(&options.service, &text).map_err(anyhow::Error::msg)?;
-    let mut plan = Plan::new(&options.service, &manifest)?;
+    in_room(&options.service, program, &options.command)
+}
+
+fn in_room(service: &str, program: Vec<u8>, command: &[String]) -> anyhow::Result<ExitCode> {
+    let path = Path::new("/usr/lib/vakt/services").join(format!("{service}.toml"));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("no service {service:?}"))?;
+    let manifest = manifest::parse(service, &text).map_err(anyhow::Error::msg)?;
+    let mut plan = Plan::new(service, &manifest)?;
     plan.program = Program::Brought { path: PROGRAM_AT.into(), bytes: program };
     std::fs::create_dir_all(Path::new(RUN).join("room"))?;
-    // A pid namespace that was joined holds only children, so one fork has to come first anyway.
     match sys::fork_into(CloneArgs { namespaces: plan.namespaces, cgroup: None }).context("cannot clone")? {
         Forked::Child => {
             let error = match sandbox::enter(&plan) {
-                Ok(()) => run(&options.command),
+                Ok(()) => run(command),
                 Err(error) => error,
             };
             let _ = writeln!(std::io::stderr(), "vakt-init: {}: {error:#}", plan.name);
             sys::exit_now(126)
         }
-        Forked::Parent { .. } => match sys::reap(true)? {
-            Some((_, Ended::Code(code))) => Ok(ExitCode::from(code as u8)),
-            Some((_, Ended::Signal(signal))) => Ok(ExitCode::from(128 + signal as u8)),
-            None => anyhow::bail!("the program's end was not seen"),
-        },
+        Forked::Parent { .. } => wait(),
+    }
+}
+
+/// The only child's end as an exit code.
+fn wait() -> anyhow::Result<ExitCode> {
+    match sys::reap(true)? {
+        Some((_, Ended::Code(code))) => Ok(ExitCode::from(code as u8)),
+        Some((_, Ended::Signal(signal))) => Ok(ExitCode::from(128 + signal as u8)),
+        None => anyhow::bail!("the program's end was not seen"),
     }
 }
 

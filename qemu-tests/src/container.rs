@@ -1,0 +1,274 @@
+//! The whole appliance in a container on this host: the image's tree, init as its PID 1, every service
+//! in its room.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use vakt_image::build::stage;
+use vakt_image::qemu::{Serial, ready};
+
+use crate::programs;
+
+/// All services in their rooms take about a second; a loaded builder gets this long.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// The services' drain bound and init's own grace, for all of them one after the other.
+const STOP_WITHIN: Duration = Duration::from_secs(40);
+
+/// Pause between two looks while waiting.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The bearer token that [`config`] lets do everything.
+pub const TOKEN: &str = "a token for tests";
+
+/// A machine config with [`TOKEN`] and `more` behind it.
+pub fn config(more: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let hash: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "version = 1\nhostname = \"guard\"\n[scrape]\ninterval_s = 1\n[[token]]\nname = \"tests\"\nsha256 = \"{hash}\"\n\
+         scopes = [\"metrics:read\", \"metrics:write\", \"logs:read\", \"logs:write\"]\n{more}"
+    )
+}
+
+/// A running container. Dropping it ends it and removes what it left.
+#[derive(Debug)]
+pub struct Container {
+    child: Child,
+    /// Its console.
+    pub console: Serial,
+    /// Its init's pid on this host.
+    pub pid: i32,
+    /// Where its pages answer.
+    pub https: SocketAddr,
+    /// Where it takes syslog over TCP and UDP.
+    pub syslog: SocketAddr,
+    /// The certificate's fingerprint, as the console said.
+    pub fingerprint: String,
+    /// Its state directory on this host.
+    pub state: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+/// Why a container cannot run here, or `None` when it can.
+pub fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("a container needs root (namespaces, mounts, cgroups)".into());
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    (!mounts.contains(" cgroup2 ")).then(|| "a container needs a cgroup2 mount".into())
+}
+
+impl Container {
+    /// Starts one with a machine config, and waits until its pages answer.
+    ///
+    /// # Errors
+    /// When it does not get ready; with its console.
+    pub fn start(machine_config: &str) -> Result<Container> {
+        let directory = tempfile::Builder::new().prefix("vakt-container").tempdir()?;
+        let tree = directory.path().join("tree");
+        stage(&workspace(), &programs::directory()?, &tree)?;
+        let state = directory.path().join("state");
+        fs::create_dir(&state)?;
+        Container::start_in(directory, &tree, state, machine_config)
+    }
+
+    fn start_in(
+        directory: tempfile::TempDir,
+        tree: &Path,
+        state: PathBuf,
+        machine_config: &str,
+    ) -> Result<Container> {
+        let config = directory.path().join("vakt.toml");
+        fs::write(&config, machine_config)?;
+        let (https, syslog) = (free_port()?, free_port()?);
+        let mut child = Command::new(tree.join("usr/bin/vakt-init"))
+            .arg("container")
+            .arg("--root")
+            .arg(tree)
+            .arg("--state")
+            .arg(&state)
+            .arg("--config")
+            .arg(&config)
+            .arg("--map")
+            .arg(format!("443={https}"))
+            .arg("--map")
+            .arg(format!("514={syslog}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start vakt-init")?;
+        let pid = Serial::follow(child.stdout.take().context("no output")?, false);
+        let console = Serial::follow(child.stderr.take().context("no console")?, false);
+        let pid = pid.wait_for("vakt: container pid ", READY_WITHIN)?.parse()?;
+        let mut container =
+            Container { child, console, pid, https, syslog, fingerprint: String::new(), state, directory };
+        container.wait_until_ready()?;
+        Ok(container)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        self.fingerprint = self.console.wait_for("vakt: fingerprint ", READY_WITHIN)?;
+        self.console.wait_for("vakt: all services ready", READY_WITHIN)?;
+        ready::wait(self.https, &self.fingerprint, READY_WITHIN)
+    }
+
+    /// GET with the test token.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get(&self, path: &str) -> Result<ready::Answer> {
+        ready::get(self.https, path, &authorization())
+    }
+
+    /// POST with the test token.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn post(&self, path: &str, headers: &str, body: &[u8]) -> Result<ready::Answer> {
+        ready::post(self.https, path, &format!("{}{headers}", authorization()), body)
+    }
+
+    /// Asks GET `path` until `found` takes the answer's text, for at most 60 s.
+    ///
+    /// # Errors
+    /// When it never does; with the last answer.
+    pub fn eventually<T>(&self, path: &str, mut found: impl FnMut(&str) -> Option<T>) -> Result<T> {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = self.get(path)?;
+            if let Some(value) = found(&answer.text()) {
+                return Ok(value);
+            }
+            ensure!(
+                Instant::now() < until,
+                "{path} never said it; last: {} {}",
+                answer.status,
+                answer.text()
+            );
+            std::thread::sleep(LOOK_EVERY * 5);
+        }
+    }
+
+    /// GET on a process' unix socket inside, as root: the JSON of the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or not with 200 and JSON.
+    pub fn ask(&self, service: &str, path: &str) -> Result<serde_json::Value> {
+        use std::io::{Read, Write};
+        let socket = format!("/proc/{}/root/run/vakt/{service}/http.sock", self.pid);
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).with_context(|| socket.clone())?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: vakt\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{socket}{path}: {answer}");
+        let body = answer.split_once("\r\n\r\n").context("no body")?.1;
+        serde_json::from_str(body).with_context(|| format!("{socket}{path}: {body}"))
+    }
+
+    /// Polls `look` until it gives something, for at most 60 s.
+    ///
+    /// # Errors
+    /// When it never does, or fails.
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < until, "{what} was not seen; console:\n{}", self.console.text());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// The pids on this host of the services' processes, by program name.
+    ///
+    /// # Errors
+    /// When /proc cannot be read.
+    pub fn services(&self) -> Result<BTreeMap<String, i32>> {
+        let mut all = BTreeMap::new();
+        for child in fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid))?.split_whitespace()
+        {
+            // A process may end between the list and this look.
+            if let Ok(name) = fs::read_to_string(format!("/proc/{child}/comm")) {
+                all.insert(name.trim().to_owned(), child.parse()?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs a program of this host inside a service's room.
+    ///
+    /// # Errors
+    /// When vakt-init cannot be started.
+    pub fn exec(&self, service: &str, program: &Path, arguments: &[&str]) -> Result<Output> {
+        let output = Command::new(programs::path("vakt-init")?)
+            .args(["exec", "--service", service, "--pid", &self.pid.to_string(), "--"])
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        Ok(output)
+    }
+
+    /// Asks init to power off and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let until = Instant::now() + STOP_WITHIN;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < until, "the container did not stop:\n{}", self.console.text());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Where this container's own files are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        if self.stop().is_err() {
+            // The container's init first: everything inside goes with it, and the outer one cleans up.
+            if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn authorization() -> String {
+    format!("Authorization: Bearer {TOKEN}\r\n")
+}
+
+/// The workspace's root.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

@@ -1,0 +1,134 @@
+//! The power is cut under load; the disk is rebuilt as a real one might be left; it boots, and everything
+//! that was acknowledged is there.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use vakt_image::process::run;
+use vakt_image::qemu::{Machine, WriteLog};
+use vakt_qemu_tests::container::config;
+use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::write_log;
+use vakt_wire::remote_write::{TimeSeries, encode};
+
+/// Acknowledged inserts of each kind before the cut.
+const INSERTS: u64 = 40;
+
+/// Cuts that are tried: after this many inserts, with this seed for what survives of later writes.
+const CUTS: [(u64, u64); 2] = [(17, 1), (INSERTS, 2)];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    if let Some(reason) = guest::missing() {
+        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
+        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
+    }
+    let trial = Trial::test("after_a_power_cut_everything_acknowledged_is_there", || {
+        cut_under_load().map_err(|error| Failed::from(format!("{error:#}")))
+    });
+    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+}
+
+fn cut_under_load() -> Result<()> {
+    let image = Image::find()?;
+    let directory = tempfile::tempdir()?;
+    let (before, disk, log) =
+        (directory.path().join("before"), directory.path().join("disk"), directory.path().join("log"));
+    image.copy(&before)?;
+    copy(&before, &disk)?;
+    fs::write(&log, "")?;
+    let machine = Machine { write_log: Some(WriteLog(log.clone())), ..image.by_kernel(&disk) };
+    let mut appliance = Appliance::start(machine, Some(&config("")), directory.path())?;
+    // The log's length after each acknowledgement: what was acknowledged lies before it.
+    let base_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let mut lengths = Vec::new();
+    for number in 1..=INSERTS {
+        insert(&appliance, number, base_ms)?;
+        lengths.push(fs::metadata(&log)?.len());
+    }
+    appliance.guest.cut();
+    for (inserts, seed) in CUTS {
+        let length = lengths.get(inserts as usize - 1).copied().context("no such insert")?;
+        let rebuilt = directory.path().join(format!("rebuilt-{inserts}"));
+        copy(&before, &rebuilt)?;
+        // A few later writes are in flight when the power goes: they may be there or not.
+        let later = length + (1 << 20);
+        let all = write_log::entries(&log, later.min(fs::metadata(&log)?.len()))?;
+        let flushed = all.iter().rposition(|entry| entry.flush && entry.data_at <= length);
+        let flushed = flushed.context("nothing was flushed")?;
+        let mut survivors = all[..=flushed].to_vec();
+        survivors.extend(write_log::survivors(
+            &all[flushed + 1..].iter().map(|e| without_flush(*e)).collect::<Vec<_>>(),
+            seed,
+        ));
+        write_log::replay(&log, &survivors, &rebuilt)?;
+        check(&image, &rebuilt, inserts, base_ms, directory.path())
+            .with_context(|| format!("cut after {inserts} inserts with seed {seed}"))?;
+        println!(
+            "cut after {inserts} inserts: {} of {} writes survived, all acknowledged is there",
+            survivors.len(),
+            all.len()
+        );
+    }
+    Ok(())
+}
+
+/// Flushes behind the cut did not happen.
+fn without_flush(entry: write_log::Entry) -> write_log::Entry {
+    write_log::Entry { flush: false, durable: false, ..entry }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp").arg("--sparse=always").arg(from).arg(to))?;
+    Ok(())
+}
+
+fn insert(appliance: &Appliance, number: u64, base_ms: i64) -> Result<()> {
+    let line = format!("{{\"_msg\":\"insert {number} acknowledged\",\"number\":\"{number}\"}}\n");
+    let answer =
+        appliance.post("/insert/jsonline", "Content-Type: application/x-ndjson\r\n", line.as_bytes())?;
+    ensure!(answer.status == 200, "log insert {number}: {} {}", answer.status, answer.text());
+    let series = TimeSeries {
+        labels: vec![("__name__".into(), "power_cut_inserts".into())],
+        samples: vec![(number as f64, base_ms + number as i64)],
+    };
+    let headers = "Content-Encoding: snappy\r\nContent-Type: application/x-protobuf\r\n\
+                   X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+    let answer = appliance.post("/api/v1/write", headers, &encode(&[series])?)?;
+    ensure!(
+        matches!(answer.status, 200 | 204),
+        "metric insert {number}: {} {}",
+        answer.status,
+        answer.text()
+    );
+    Ok(())
+}
+
+fn check(image: &Image, disk: &Path, inserts: u64, base_ms: i64, directory: &Path) -> Result<()> {
+    let mut appliance = Appliance::start(image.by_kernel(disk), None, directory)?;
+    let path = "/select/logsql/query?query=acknowledged&limit=1000&start=2020-01-01T00:00:00Z&end=2036-01-01T00:00:00Z";
+    let logs = appliance.eventually(path, |text| (!text.trim().is_empty()).then(|| text.to_owned()))?;
+    for number in 1..=inserts {
+        ensure!(logs.contains(&format!("insert {number} acknowledged")), "log insert {number} is lost");
+    }
+    let end = (base_ms + inserts as i64) as f64 / 1000.0;
+    let path = format!("/api/v1/query?query=power_cut_inserts%5B1h%5D&time={:.3}", end + 1.0);
+    let samples = appliance.eventually(&path, |text| {
+        let answer: Value = serde_json::from_str(text).ok()?;
+        answer["data"]["result"][0]["values"].as_array().cloned()
+    })?;
+    let found: Vec<f64> = samples.iter().filter_map(|pair| pair[1].as_str()?.parse().ok()).collect();
+    for number in 1..=inserts {
+        ensure!(
+            found.iter().any(|value| value.total_cmp(&(number as f64)).is_eq()),
+            "sample {number} is lost: {found:?}"
+        );
+    }
+    appliance.power_off()
+}

@@ -1,0 +1,154 @@
+//! Ways out of a service's room, tried for real beside the running services, and refused. Each attempt
+//! that must work is tried too, so that a probe which fails at everything would be noticed.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use vakt_qemu_tests::container::{self, Container, config};
+use vakt_qemu_tests::programs;
+
+/// (service, attempt, argument): refused.
+const REFUSED: &[(&str, &str, &str)] = &[
+    // Another service's directory, secrets, and the machine's own.
+    ("log", "read", "/state/store"),
+    ("store", "read", "/state/log"),
+    ("web", "read", "/state/store"),
+    ("web", "read", "/state/init"),
+    ("store", "read", "/run/vakt/config"),
+    ("collector", "read", "/state"),
+    ("repair", "read", "/run/vakt/config"),
+    ("log", "read", "/proc"),
+    ("store", "read", "/sys"),
+    // Sockets that are not listed: TCP, UDP, MPTCP, netlink, packet, vsock, raw.
+    ("store", "socket", "2,1,0"),
+    ("store", "socket", "2,2,0"),
+    ("store", "socket", "2,1,262"),
+    ("store", "socket", "16,3,0"),
+    ("store", "socket", "17,3,768"),
+    ("store", "socket", "40,1,0"),
+    ("web", "socket", "2,1,0"),
+    ("web", "socket", "10,2,0"),
+    ("web", "socket", "16,3,0"),
+    ("web", "socket", "17,3,768"),
+    ("web", "socket", "40,1,0"),
+    ("log", "socket", "2,1,0"),
+    ("log", "socket", "16,3,15"),
+    ("collector", "socket", "2,2,0"),
+    ("collector", "socket", "2,1,262"),
+    ("collector", "socket", "2,3,1"),
+    ("collector", "socket", "16,3,0"),
+    ("collector", "socket", "17,3,768"),
+    ("collector", "socket", "40,1,0"),
+    ("repair", "socket", "2,2,17"),
+    ("repair", "socket", "38,5,0"),
+    ("collector", "bind-tcp", "127.0.0.1:0"),
+    ("repair", "bind-tcp", "127.0.0.1:0"),
+    // Another's unix socket.
+    ("log", "connect", "/run/vakt/store/http.sock"),
+    ("store", "connect", "/run/vakt/log/http.sock"),
+    ("repair", "connect", "/run/vakt/init/http.sock"),
+    ("repair", "connect", "/run/vakt/web/http.sock"),
+    ("collector", "connect", "/run/vakt/repair/http.sock"),
+    // The kernel.
+    ("web", "mount", ""),
+    ("collector", "mount", ""),
+    ("web", "module", ""),
+    ("collector", "module", ""),
+    ("collector", "write", "/proc/sys/kernel/hostname"),
+    ("collector", "write", "/proc/sysrq-trigger"),
+    ("web", "write", "/proc/sys/kernel/hostname"),
+    ("web", "unshare", ""),
+    ("collector", "unshare", ""),
+    ("web", "clone-namespace", ""),
+    ("web", "setuid", ""),
+    ("web", "reboot", ""),
+    ("web", "bpf", ""),
+    ("store", "keyctl", ""),
+    ("store", "io-uring", ""),
+    ("store", "chroot", ""),
+    ("store", "set-time", ""),
+    ("store", "mknod", "/state/store/null"),
+    // Its own room: nothing new runs, nothing outside its directory is written.
+    ("web", "write", "/escape"),
+    ("web", "write", "/usr/bin/vakt-web"),
+    ("web", "exec", "/usr/bin/vakt-web"),
+    ("web", "exec", "/bin/sh"),
+];
+
+/// The same machinery must let the listed things through.
+const POSSIBLE: &[(&str, &str, &str)] = &[
+    ("store", "read", "/state/store"),
+    ("web", "socket", "1,1,0"),
+    ("collector", "socket", "2,1,0"),
+    ("collector", "read", "/proc"),
+    ("web", "connect", "/run/vakt/store/http.sock"),
+    ("store", "write", "/state/store/probe"),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if let Some(reason) = container::missing() {
+        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
+        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
+    }
+    let trials = vec![Trial::test("every_listed_way_out_is_refused_and_every_listed_way_in_works", || {
+        all().map_err(failed)
+    })];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:#}").into()
+}
+
+fn all() -> Result<()> {
+    let mut container = Container::start(&config(""))?;
+    let mut wrong = Vec::new();
+    for (service, attempt, argument) in REFUSED {
+        if try_one(&container, service, attempt, argument)? {
+            wrong.push(format!("{service} could {attempt} {argument}"));
+        }
+    }
+    for (service, attempt, argument) in POSSIBLE {
+        if !try_one(&container, service, attempt, argument)? {
+            wrong.push(format!("{service} could not {attempt} {argument}"));
+        }
+    }
+    // Pids of the container as its processes would name them, and as the host does.
+    for (name, pid) in container.services()? {
+        let inside = inside_pid(pid)?;
+        for (attempt, pid) in
+            [("signal", pid), ("signal", inside), ("ptrace", inside), ("process-memory", inside)]
+        {
+            if try_one(&container, "web", attempt, &pid.to_string())? {
+                wrong.push(format!("web could {attempt} {name} as {pid}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(container.stop()?.success(), "the container did not end well");
+    Ok(())
+}
+
+/// Whether the attempt was possible.
+fn try_one(container: &Container, service: &str, attempt: &str, argument: &str) -> Result<bool> {
+    let output = container.exec(service, &programs::path("vakt-escape")?, &[attempt, argument])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.code() {
+        Some(0) if said.starts_with("refused:") => Ok(false),
+        Some(10) if said.starts_with("possible:") => Ok(true),
+        code => bail!(
+            "{service} {attempt} {argument}: the probe ended with {code:?}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    }
+}
+
+/// The pid in the container's own namespace of a service's process, which is process 1 of its own.
+fn inside_pid(pid: i32) -> Result<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).context("no NSpid")?;
+    let pids: Vec<&str> = line.split_whitespace().collect();
+    Ok(pids.get(pids.len().saturating_sub(2)).context("no pid")?.parse()?)
+}

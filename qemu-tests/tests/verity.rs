@@ -1,0 +1,86 @@
+//! A root that was changed, in its data or in its hashes, stops the machine: it never gets ready.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use vakt_image::qemu::Guest;
+use vakt_qemu_tests::guest::{self, Image};
+
+/// From power-on to the panic's restart, which ends QEMU. Quiet: 6 s, and 5 s until the restart.
+const ENDS_WITHIN: Duration = Duration::from_secs(180);
+
+/// Where root-a begins: 1 MiB of table and 96 MiB of ESP.
+const ROOT_AT: u64 = 97 << 20;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    if let Some(reason) = guest::missing() {
+        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
+        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
+    }
+    let trials = vec![
+        trial("a_changed_data_block_stops_the_machine", Block::Data),
+        trial("a_changed_hash_block_stops_the_machine", Block::Hash),
+        trial("a_changed_program_stops_the_machine_when_it_is_read", Block::Program),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+#[derive(Clone, Copy)]
+enum Block {
+    /// The file system's superblock.
+    Data,
+    /// The hash tree's top.
+    Hash,
+    /// Every block in the middle of the data, where programs are.
+    Program,
+}
+
+fn trial(name: &str, block: Block) -> Trial {
+    Trial::test(name, move || tamper(block).map_err(|error| Failed::from(format!("{error:#}"))))
+}
+
+fn tamper(block: Block) -> Result<()> {
+    let image = Image::find()?;
+    let directory = tempfile::tempdir()?;
+    let disk = directory.path().join("disk");
+    image.copy(&disk)?;
+    let option = image.manifest.cmdline.split("vakt.verity=").nth(1).unwrap_or_default();
+    let data_blocks: u64 = option.split(':').next().unwrap_or_default().parse()?;
+    match block {
+        Block::Data => flip(&disk, 0)?,
+        Block::Hash => flip(&disk, data_blocks)?,
+        Block::Program => {
+            for number in data_blocks / 4..data_blocks * 3 / 4 {
+                flip(&disk, number)?;
+            }
+        }
+    }
+    let mut guest = Guest::start(&image.by_kernel(&disk), false)?;
+    guest.wait(ENDS_WITHIN)?;
+    let console = guest.serial.text();
+    ensure!(!console.contains("all services ready"), "the machine ran on:\n{console}");
+    ensure!(
+        console.contains("verity") || console.contains("panic"),
+        "it stopped for another reason:\n{console}"
+    );
+    Ok(())
+}
+
+/// Flips one bit in the middle of a 4 KiB block of root-a.
+fn flip(disk: &Path, block: u64) -> Result<()> {
+    let mut file = File::options().read(true).write(true).open(disk)?;
+    let at = ROOT_AT + block * 4096 + 1024;
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut byte)?;
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(&[byte[0] ^ 1])?;
+    Ok(())
+}
