@@ -20,6 +20,7 @@ mod push;
 mod remote;
 mod runqueue;
 mod serve;
+mod sys;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    sys::bound_heap();
     vakt_wire::logging::start("collector");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -37,7 +37,7 @@ pub struct Watch {
 
 /// The connection, or when the next try is due.
 enum Link {
-    Open(Session),
+    Open(Box<Session>),
     Closed { failures: u32, not_before: Instant },
 }
 
@@ -79,7 +79,7 @@ impl Watch {
         link
     }
 
-    async fn open(&self, link: Link) -> Result<Session, (Link, String)> {
+    async fn open(&self, link: Link) -> Result<Box<Session>, (Link, String)> {
         let (failures, not_before) = match link {
             Link::Open(session) if !session.is_closed() => return Ok(session),
             Link::Open(_) => (0, Instant::now()),
@@ -92,7 +92,7 @@ impl Watch {
                 format!("not connected; next try in {wait} s"),
             ));
         }
-        Session::connect(&self.target).await.map_err(|error| {
+        Session::connect(&self.target).await.map(Box::new).map_err(|error| {
             let delay = backoff::delay(failures + 1, noise());
             tracing::warn!(%error, peer = self.target.name(), ?delay, "cannot connect to the peer");
             let link =
@@ -101,7 +101,7 @@ impl Watch {
         })
     }
 
-    async fn scrape(&self, session: Session, command: &str) -> (Link, Result<Inputs, String>) {
+    async fn scrape(&self, session: Box<Session>, command: &str) -> (Link, Result<Inputs, String>) {
         match session.exec(command, b"", OUTPUT_BYTES_MAX, ROUND_WITHIN).await {
             Ok(output) => {
                 let inputs = remote::inputs(&String::from_utf8_lossy(&output.stdout));

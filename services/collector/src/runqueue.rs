@@ -25,7 +25,9 @@ impl RunQueueSource {
         if !wanted {
             return RunQueueSource::Unavailable("unavailable: switched off in the config".into());
         }
-        match RunQueue::attach() {
+        let attached = RunQueue::attach();
+        crate::sys::trim_heap();
+        match attached {
             Ok(queue) => RunQueueSource::Attached(queue),
             Err(reason) => {
                 tracing::warn!(%reason, "run-queue latency is unavailable; everything else goes on");

@@ -29,7 +29,7 @@ pub fn run(args: &Check) -> Result<()> {
     }
     let disk = RealDisk::open(&args.data)?;
     let mut registry = Registry::new(usize::MAX);
-    let (mut blocks, mut damaged) = (0, 0);
+    let (mut blocks, mut damaged, mut in_blocks) = (0, 0, 0);
     let mut files = disk.list(block::FOLDER)?;
     files.sort();
     for file in files {
@@ -42,6 +42,7 @@ pub fn run(args: &Check) -> Result<()> {
             Block::open(&disk, name, &mut registry).and_then(|block| block.verify().map(|()| block));
         match checked {
             Ok(block) => {
+                in_blocks = in_blocks.max(block.log_up_to());
                 let (oldest, newest) = block.span();
                 let (samples, bytes) = (block.samples(), block.file_bytes());
                 let each = bytes as f64 / samples.max(1) as f64;
@@ -55,7 +56,7 @@ pub fn run(args: &Check) -> Result<()> {
             }
         }
     }
-    let log = wal::replay(&disk, &mut registry, &mut Hot::default())?;
+    let log = wal::replay(&disk, in_blocks, &mut registry, &mut Hot::default())?;
     println!("log: {} segments, {} samples, {} torn bytes", log.segments.len(), log.samples, log.torn_bytes);
     println!("{blocks} blocks, {damaged} damaged, {} series", registry.len());
     if damaged > 0 {

@@ -22,4 +22,5 @@ mod protobuf;
 pub mod remote_write;
 pub mod samples;
 pub mod series;
+pub mod sys;
 pub mod wal;

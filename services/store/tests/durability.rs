@@ -114,3 +114,49 @@ fn check_finds_every_block_good_after_a_run_and_names_a_damaged_one() {
     let (good, said) = store::check(data.path());
     assert!(!good && said.contains("1 damaged") && said.contains("checksum"), "{said}");
 }
+
+/// Written by the first version of the format; it must open for ever. `VAKT_PIN=DIR` writes such a directory anew,
+/// for a new version that is to be pinned beside this one.
+#[test]
+fn the_data_directory_of_version_one_opens() {
+    if let Some(folder) = std::env::var_os("VAKT_PIN") {
+        return pin(std::path::Path::new(&folder));
+    }
+    let data = tempfile::tempdir().unwrap();
+    let pinned = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
+    for folder in ["blocks", "wal"] {
+        std::fs::create_dir(data.path().join(folder)).unwrap();
+        for entry in std::fs::read_dir(pinned.join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), data.path().join(folder).join(entry.file_name())).unwrap();
+        }
+    }
+    let store = Store::start(data.path(), &[]);
+    let metrics = store::exchange(store.port, "GET", "/metrics", b"").unwrap().body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    for line in ["vakt_store_blocks 1", "vakt_store_block_samples 1000", "vakt_store_hot_samples 20"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    assert_eq!(store.vector("count_over_time(m[100y])"), [102.0; 10]);
+    assert_eq!(store.vector("sum_over_time(m[100y])"), [f64::from(102 * 103 / 2); 10]);
+}
+
+/// 100 values of 10 series in a block, two more in the log.
+fn pin(data: &std::path::Path) {
+    let write = |store: &Store, values: std::ops::RangeInclusive<u64>| {
+        for value in values {
+            assert_eq!(store::post(store.port, "/api/v1/write", &body(0, 10, value)).unwrap().status, 204);
+        }
+    };
+    let mut store = Store::start(data, &[]);
+    write(&store, 1..=100);
+    store.kill();
+    // A window of no time is written to a block as soon as it holds anything.
+    let mut store = Store::start(data, &["--window", "1ms"]);
+    while std::fs::read_dir(data.join("blocks")).unwrap().next().is_none() {
+        std::thread::yield_now();
+    }
+    assert!(store.terminate().success());
+    let store = Store::start(data, &[]);
+    write(&store, 101..=102);
+}

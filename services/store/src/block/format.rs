@@ -67,6 +67,8 @@ pub struct Footer {
     pub oldest: i64,
     /// The newest sample's time.
     pub newest: i64,
+    /// Log segments up to this one hold nothing that is not in blocks; 0 when this block does not say.
+    pub log_up_to: u64,
     /// Series in the block.
     pub series: u32,
 }
@@ -110,7 +112,7 @@ impl Footer {
             self.samples,
             self.oldest.cast_unsigned(),
             self.newest.cast_unsigned(),
-            0,
+            self.log_up_to,
         ];
         for (index, number) in words.into_iter().enumerate() {
             bytes[index * 8..][..8].copy_from_slice(&number.to_le_bytes());
@@ -140,6 +142,7 @@ impl Footer {
             samples: word(bytes, 16),
             oldest: word(bytes, 24).cast_signed(),
             newest: word(bytes, 32).cast_signed(),
+            log_up_to: word(bytes, 40),
             series: crc_at(bytes, 48),
         };
         let end = footer.index_offset.checked_add(footer.index_bytes);

@@ -91,6 +91,11 @@ impl Block {
         (self.footer.oldest, self.footer.newest)
     }
 
+    /// Log segments up to this one hold nothing that is not in blocks; 0 when this block does not say.
+    pub fn log_up_to(&self) -> u64 {
+        self.footer.log_up_to
+    }
+
     /// Samples in it.
     pub fn samples(&self) -> u64 {
         self.footer.samples

@@ -47,7 +47,8 @@ struct Columns {
 }
 
 impl BlockWriter {
-    /// Begins a block. Rows' times are written as distances from `base`.
+    /// Begins a block. Rows' times are written as distances from `base`; `log_up_to` is what
+    /// [`super::Block::log_up_to`] will say.
     ///
     /// # Errors
     /// As the disk says.
@@ -55,6 +56,7 @@ impl BlockWriter {
         disk: Arc<dyn Disk>,
         name: BlockName,
         base: i64,
+        log_up_to: u64,
         effort: Effort,
     ) -> io::Result<BlockWriter> {
         let file = disk.create(&name.path_unfinished())?;
@@ -64,6 +66,7 @@ impl BlockWriter {
             samples: 0,
             oldest: i64::MAX,
             newest: i64::MIN,
+            log_up_to,
             series: 0,
         };
         let (index, columns) = (IndexWriter::default(), Columns::default());

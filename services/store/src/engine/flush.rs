@@ -47,9 +47,12 @@ impl Engine {
         let mut ids: Vec<SeriesId> = hot.series().iter().map(|series| series.id).collect();
         ids.sort_unstable();
         let mut names = Vec::new();
-        for partition in partitions(&hot) {
+        let partitions = partitions(&hot);
+        for &partition in &partitions {
             let name = BlockName { first: number, last: number, partition };
-            if self.write_partition(&hot, &ids, name)? {
+            // Only the last block may say that the log is not needed any more: the others are in place then.
+            let log_up_to = if Some(&partition) == partitions.last() { segments_up_to } else { 0 };
+            if self.write_partition(&hot, &ids, name, log_up_to)? {
                 names.push(name);
             }
         }
@@ -67,9 +70,15 @@ impl Engine {
     }
 
     /// Writes the samples of one partition. Returns whether there were any.
-    fn write_partition(&self, hot: &Hot, ids: &[SeriesId], name: BlockName) -> io::Result<bool> {
+    fn write_partition(
+        &self,
+        hot: &Hot,
+        ids: &[SeriesId],
+        name: BlockName,
+        log_up_to: u64,
+    ) -> io::Result<bool> {
         let (start, end) = Partitions::span(name.partition);
-        let mut writer = BlockWriter::create(self.disk.clone(), name, start, Effort::Quick)?;
+        let mut writer = BlockWriter::create(self.disk.clone(), name, start, log_up_to, Effort::Quick)?;
         let mut key = Vec::with_capacity(256);
         for &id in ids {
             let Some(series) = hot.get(id) else { continue };

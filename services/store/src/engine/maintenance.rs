@@ -62,9 +62,12 @@ fn run(engine: &Engine) {
         if now < not_before {
             continue;
         }
-        if due && let Err(error) = engine.flush() {
-            tracing::error!(%error, "cannot write a block; its samples stay in memory and in the log");
-            not_before = now + RETRY_AFTER;
+        if due {
+            if let Err(error) = engine.flush() {
+                tracing::error!(%error, "cannot write a block; its samples stay in memory and in the log");
+                not_before = now + RETRY_AFTER;
+            }
+            crate::sys::trim_heap();
         }
         if now >= expire_at {
             expire_at = now + EXPIRE_EVERY;

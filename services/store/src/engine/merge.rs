@@ -63,7 +63,8 @@ impl Engine {
         let (first, last) = (parts[0].name, parts[parts.len() - 1].name);
         let name = BlockName { first: first.first, last: last.last, partition: first.partition };
         let (base, _) = Partitions::span(name.partition);
-        let mut writer = BlockWriter::create(self.disk.clone(), name, base, Effort::Thorough)?;
+        let log_up_to = parts.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
+        let mut writer = BlockWriter::create(self.disk.clone(), name, base, log_up_to, Effort::Thorough)?;
         let ids: BTreeSet<_> = parts.iter().flat_map(|block| block.series()).collect();
         let mut caches: Vec<ColumnCache> = parts.iter().map(|_| ColumnCache::default()).collect();
         let mut key = Vec::with_capacity(256);

@@ -55,12 +55,14 @@ impl Engine {
         blocks.sort_by_key(|block| block.name.first);
         counters.blocks_bad.add(opened.bad.len() as u64);
         let mut hot = Hot::default();
-        opened.log = wal::replay(&*disk, &mut registry, &mut hot).map_err(cannot("read the log"))?;
+        let in_blocks = blocks.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
+        opened.log =
+            wal::replay(&*disk, in_blocks, &mut registry, &mut hot).map_err(cannot("read the log"))?;
         opened.blocks = blocks.len();
         let state = State {
             named_in: Vec::new(),
             next_flush: blocks.iter().map(|block| block.name.last).max().unwrap_or(0) + 1,
-            segment: opened.log.segments.last().copied().unwrap_or(0) + 1,
+            segment: opened.log.segments.last().copied().unwrap_or(0).max(in_blocks) + 1,
             registry,
             hot,
             hot_since: Instant::now(),

@@ -314,3 +314,26 @@ fn series_of_one_scrape_share_their_column_of_times() {
     let samples = block.read(id, i64::MIN, i64::MAX, &mut ColumnCache::default()).unwrap();
     assert_eq!(samples.times, (0..200).map(time).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_log_segment_that_could_not_be_removed_does_not_bring_old_values_back() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk);
+    assert!(write(&engine, &[(1, NOW, 1)]));
+    let stale = disk.after_power_cut(0);
+    engine.flush().unwrap();
+    assert!(write(&engine, &[(1, NOW, 2)]));
+    engine.flush().unwrap();
+    engine.close();
+    // The first segment is there again, as after a removal that never became durable.
+    let name = crate::wal::segment_name(1);
+    let source = stale.open(&name).unwrap();
+    let mut bytes = vec![0; source.bytes().unwrap() as usize];
+    source.read_at(0, &mut bytes).unwrap();
+    disk.create(&name).unwrap().append(&bytes).unwrap();
+    let engine = open(&disk);
+    assert_eq!(contents(&engine, i64::MIN, i64::MAX), Model::from([((1, NOW), 2)]));
+    assert!(write(&engine, &[(1, NOW, 3)]));
+    engine.close();
+    assert_eq!(contents(&open(&disk), i64::MIN, i64::MAX), Model::from([((1, NOW), 3)]));
+}

@@ -23,16 +23,23 @@ pub struct Replayed {
     pub torn_bytes: u64,
 }
 
-/// Reads all segments on `disk` into `hot`, adding their series to `registry`.
+/// Reads the segments after `in_blocks` into `hot`, adding their series to `registry`. Segments up to `in_blocks`
+/// were left behind by a removal that failed; they must not be read, because their samples may have been overwritten
+/// since, and are only removed with the next flush.
 ///
 /// # Errors
 /// Only when a file cannot be listed or read; damaged content is counted in
 /// [`Replayed::torn_bytes`], logged, and skipped to the next segment.
-pub fn replay(disk: &dyn Disk, registry: &mut Registry, hot: &mut Hot) -> io::Result<Replayed> {
+pub fn replay(
+    disk: &dyn Disk,
+    in_blocks: u64,
+    registry: &mut Registry,
+    hot: &mut Hot,
+) -> io::Result<Replayed> {
     let mut segments: Vec<u64> = disk.list(FOLDER)?.iter().filter_map(|name| segment_number(name)).collect();
     segments.sort_unstable();
     let mut found = Replayed { segments, ..Replayed::default() };
-    for &number in &found.segments {
+    for &number in found.segments.iter().filter(|&&number| number > in_blocks) {
         let name = segment_name(number);
         let file = disk.open(&name)?;
         let bytes = disk::read(&*file, 0, usize::try_from(file.bytes()?).unwrap_or(usize::MAX))?;
