@@ -109,6 +109,11 @@ pub struct Sandbox {
     pub devices: Vec<PathBuf>,
     /// Services whose `/run/vakt/<name>/` is visible.
     pub calls: Vec<String>,
+    /// File systems to measure: an empty directory of each appears at its mount point, so that
+    /// statvfs(2) tells of it and nothing in it is seen.
+    pub measure: Vec<PathBuf>,
+    /// Resolve names: `/etc` with hosts and resolv.conf, as the network service keeps them.
+    pub names: bool,
     /// The machine's /proc, read-only.
     pub proc: bool,
     /// The machine's /sys, read-only.

@@ -15,7 +15,7 @@ use crate::machine::console::Console;
 use crate::machine::{config_disk, identity, mounts, state};
 use crate::manifest;
 use crate::run::{Cgroups, Machine, MachineStatus, PortMap, Setting};
-use crate::sandbox::RUN;
+use crate::sandbox::{ETC, RUN};
 use crate::supervisor::Goal;
 use crate::sys::{self, Power};
 
@@ -146,6 +146,7 @@ fn configure(
     status.ssh_public_keys =
         public.into_iter().map(|(purpose, key)| (purpose.to_owned(), key)).collect::<BTreeMap<_, _>>();
     config::write_slices(places, &in_force.config)?;
+    config::write_etc(Path::new(ETC), &in_force.config)?;
     let seed = identity::keep(&places.state.join("evidence.key"), || Ok(identity::random::<32>()?.to_vec()))?;
     config::write_owned(&Path::new(RUN).join("evidence.key"), &seed, Role::Repair.uid())?;
     Ok(in_force.config)

@@ -102,6 +102,25 @@ pub fn write_slices(places: &Places, config: &MachineConfig) -> anyhow::Result<(
     Ok(())
 }
 
+/// Makes the directory that rooms see as /etc: hosts with our own name, and an empty resolv.conf that
+/// the network service fills.
+///
+/// # Errors
+/// When it cannot be written or given away.
+pub fn write_etc(directory: &Path, config: &MachineConfig) -> anyhow::Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n", name = config.hostname);
+    let uid = Role::Network.uid();
+    for (name, text) in [("hosts", hosts.as_str()), ("resolv.conf", "")] {
+        let path = directory.join(name);
+        identity::write_whole(&path, text.as_bytes())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        chown(&path, Some(uid), Some(uid))?;
+    }
+    chown(directory, Some(uid), Some(uid))
+        .with_context(|| format!("cannot give {} away", directory.display()))
+}
+
 /// Writes a file that only `uid` may read.
 ///
 /// # Errors

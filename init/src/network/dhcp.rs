@@ -10,7 +10,7 @@ use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 
 use super::lease::{Answer, Client, Grant, Message, Step};
 use super::netlink::{Link, Netlink};
-use super::same_family;
+use super::{Held, same_family};
 use crate::machine::identity::random;
 use crate::sys;
 
@@ -21,7 +21,7 @@ const ANSWER_BYTES_MAX: usize = 9000;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Keeps a lease on `link` for ever; `tell` hears of each change of address.
-pub fn run(link: &Link, tell: &dyn Fn(Option<String>)) {
+pub fn run(link: &Link, tell: &dyn Fn(Option<Held>)) {
     loop {
         // It ends only with an error: the interface went away, or the socket was refused.
         if let Err(error) = keep_lease(link, tell) {
@@ -31,7 +31,7 @@ pub fn run(link: &Link, tell: &dyn Fn(Option<String>)) {
     }
 }
 
-fn keep_lease(link: &Link, tell: &dyn Fn(Option<String>)) -> anyhow::Result<()> {
+fn keep_lease(link: &Link, tell: &dyn Fn(Option<Held>)) -> anyhow::Result<()> {
     let socket = open(link)?;
     let transaction = u32::from_ne_bytes(random::<4>()?);
     let mut client = Client::new(sys::now_ms());
@@ -67,7 +67,7 @@ fn carry_out(
     link: &Link,
     socket: &UdpSocket,
     transaction: u32,
-    tell: &dyn Fn(Option<String>),
+    tell: &dyn Fn(Option<Held>),
 ) -> anyhow::Result<()> {
     match step {
         Step::Send(message) => {
@@ -83,7 +83,8 @@ fn carry_out(
             {
                 netlink.add_default_route(link, router.into())?;
             }
-            tell(Some(format!("{}/{}", grant.address, grant.prefix)));
+            let address = format!("{}/{}", grant.address, grant.prefix);
+            tell(Some(Held { address, dns: grant.dns.into_iter().map(Into::into).collect() }));
         }
         Step::Drop(grant) => {
             Netlink::open()?.remove_address(link, grant.address.into(), grant.prefix)?;

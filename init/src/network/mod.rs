@@ -9,6 +9,7 @@ mod dhcp;
 mod lease;
 mod netlink;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
@@ -29,8 +30,20 @@ const INTERFACES_MAX: usize = 16;
 /// While no Ethernet interface is there, one is looked for this often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What an interface's thread reports: its name and its present address.
-type Report = (String, Option<String>);
+/// Name servers that resolvers look at (resolv.conf(5), MAXNS).
+const NAME_SERVERS_MAX: usize = 3;
+
+/// What an interface has at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    /// Its addresses with their prefixes.
+    address: String,
+    /// The name servers that came with them.
+    dns: Vec<IpAddr>,
+}
+
+/// What an interface's thread reports: its name and what it has.
+type Report = (String, Option<Held>);
 
 /// Sets the network up and keeps its leases until SIGTERM, whose default action ends it: addresses
 /// stay, the kernel drops them with the machine.
@@ -52,7 +65,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
             .spawn(move || serve(&link, &interface, &report))
             .context("cannot start an interface's thread")?;
     }
-    report_for_ever(interfaces.len(), &reports)
+    report_for_ever(&config, interfaces.len(), &reports)
 }
 
 /// Process 1 of a pid namespace has no default action for SIGTERM, so one thread waits for it.
@@ -100,9 +113,9 @@ fn wanted(config: &MachineConfig) -> anyhow::Result<Vec<(Link, Interface)>> {
 
 /// One interface for the life of the service.
 fn serve(link: &Link, interface: &Interface, report: &mpsc::SyncSender<Report>) {
-    let tell = |address: Option<String>| {
+    let tell = |held: Option<Held>| {
         // The receiver lives as long as the process.
-        let _ = report.send((link.name.clone(), address));
+        let _ = report.send((link.name.clone(), held));
     };
     let set_up = || -> anyhow::Result<()> {
         let mut netlink = Netlink::open()?;
@@ -122,21 +135,25 @@ fn serve(link: &Link, interface: &Interface, report: &mpsc::SyncSender<Report>) 
         dhcp::run(link, &tell);
     } else {
         let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
-        tell(Some(addresses.join(" ")));
+        tell(Some(Held { address: addresses.join(" "), dns: Vec::new() }));
     }
 }
 
 /// Turns the threads' reports into readiness and a status line.
-fn report_for_ever(interfaces: usize, reports: &mpsc::Receiver<Report>) -> anyhow::Result<ExitCode> {
+fn report_for_ever(
+    config: &MachineConfig,
+    interfaces: usize,
+    reports: &mpsc::Receiver<Report>,
+) -> anyhow::Result<ExitCode> {
     let until = Instant::now() + READY_WITHIN;
-    let mut addresses: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+    let mut interfaces_up = BTreeMap::new();
     let mut ready = false;
     loop {
         let wait =
             if ready { Duration::from_secs(3600) } else { until.saturating_duration_since(Instant::now()) };
         match reports.recv_timeout(wait) {
-            Ok((name, Some(address))) => addresses.insert(name, address),
-            Ok((name, None)) => addresses.remove(&name),
+            Ok((name, Some(held))) => interfaces_up.insert(name, held),
+            Ok((name, None)) => interfaces_up.remove(&name),
             // Static interfaces' threads end; then there is nothing to hear and the timeout stays.
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 std::thread::sleep(wait.max(Duration::from_millis(10)));
@@ -144,8 +161,9 @@ fn report_for_ever(interfaces: usize, reports: &mpsc::Receiver<Report>) -> anyho
             }
             Err(mpsc::RecvTimeoutError::Timeout) => None,
         };
-        let status = describe(&addresses);
-        if !ready && (addresses.len() >= interfaces.max(1) || Instant::now() >= until) {
+        write_resolv_conf(config, &interfaces_up);
+        let status = describe(&interfaces_up);
+        if !ready && (interfaces_up.len() >= interfaces.max(1) || Instant::now() >= until) {
             ready = true;
             notify(&format!("READY=1\nSTATUS={status}\nX_VAKT_CONSOLE=vakt: network {status}"));
         } else {
@@ -154,12 +172,25 @@ fn report_for_ever(interfaces: usize, reports: &mpsc::Receiver<Report>) -> anyho
     }
 }
 
-fn describe(addresses: &std::collections::BTreeMap<String, String>) -> String {
-    if addresses.is_empty() {
+fn describe(interfaces: &BTreeMap<String, Held>) -> String {
+    if interfaces.is_empty() {
         return "no address".into();
     }
-    let each: Vec<String> = addresses.iter().map(|(name, address)| format!("{name} {address}")).collect();
+    let each: Vec<String> =
+        interfaces.iter().map(|(name, held)| format!("{name} {}", held.address)).collect();
     each.join(", ")
+}
+
+/// The config's name servers, or those that DHCP named. Rooms see the file as /etc/resolv.conf.
+fn write_resolv_conf(config: &MachineConfig, interfaces: &BTreeMap<String, Held>) {
+    let learned = interfaces.values().flat_map(|held| held.dns.iter());
+    let servers: Vec<&IpAddr> =
+        if config.network.dns.is_empty() { learned.collect() } else { config.network.dns.iter().collect() };
+    let text: String =
+        servers.iter().take(NAME_SERVERS_MAX).map(|server| format!("nameserver {server}\n")).collect();
+    if let Err(error) = std::fs::write("/run/vakt/etc/resolv.conf", text) {
+        eprintln!("network: cannot write resolv.conf: {error}");
+    }
 }
 
 fn notify(message: &str) {

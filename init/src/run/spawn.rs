@@ -11,7 +11,7 @@ use anyhow::Context;
 use rustix::pipe::PipeFlags;
 
 use crate::manifest::Manifest;
-use crate::sandbox::{self, Plan, RUN};
+use crate::sandbox::{self, MEASURED, Plan, RUN};
 use crate::sys::{self, CloneArgs, Forked};
 
 /// Descriptors are moved above this number before they are put where the service expects them.
@@ -115,6 +115,10 @@ pub fn prepare_directories(manifest: &Manifest, uid: u32) -> anyhow::Result<()> 
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.and_then(|()| chown(path, Some(uid), Some(uid)))
             .with_context(|| format!("cannot prepare {}", path.display()))?;
+    }
+    for path in &manifest.sandbox.measure {
+        let path = path.join(MEASURED);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     }
     for other in &manifest.sandbox.calls {
         let path = Path::new(RUN).join(other);

@@ -14,4 +14,4 @@ mod root;
 mod seccomp;
 
 pub use enter::enter;
-pub use plan::{Plan, Program, RUN};
+pub use plan::{ETC, MEASURED, Plan, Program, RUN};

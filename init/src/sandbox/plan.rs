@@ -9,6 +9,12 @@ use crate::manifest::{Manifest, SocketKind, SyscallGroup};
 /// Where the processes' sockets and config slices live.
 pub const RUN: &str = "/run/vakt";
 
+/// What rooms that resolve names see as /etc.
+pub const ETC: &str = "/run/vakt/etc";
+
+/// The empty directory of a file system that stands for it where it is measured.
+pub const MEASURED: &str = ".measured";
+
 /// The program to run inside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Program {
@@ -132,6 +138,14 @@ fn shown(name: &str, manifest: &Manifest) -> Vec<Shown> {
             access: Access::Sockets,
         },
     ];
+    if sandbox.names {
+        all.push(Shown { from: ETC.into(), at: "/etc".into(), access: Access::Read });
+    }
+    all.extend(sandbox.measure.iter().map(|path| Shown {
+        from: path.join(MEASURED),
+        at: path.clone(),
+        access: Access::Read,
+    }));
     if sandbox.proc {
         all.push(same(Path::new("/proc"), Access::Read));
     }
