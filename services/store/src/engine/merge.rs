@@ -27,10 +27,10 @@ enum MergeError {
 }
 
 /// Which of a partition's blocks, oldest first, to merge: the newest ones, as long as each older one is
-/// not larger than all newer ones together.
+/// not larger than twice all newer ones together; the factor lets flushes of about the same size be neighbours.
 fn plan(samples: &[u64]) -> Option<Range<usize>> {
     let (mut start, mut sum) = (samples.len(), 0u64);
-    while start > 0 && (start == samples.len() || samples[start - 1] <= sum) {
+    while start > 0 && (start == samples.len() || samples[start - 1] <= sum.saturating_mul(2)) {
         start -= 1;
         sum = sum.saturating_add(samples[start]);
     }
@@ -114,7 +114,9 @@ mod tests {
         check(&[1, 1, 1], None);
         check(&[1, 1, 1, 1], Some(0..4));
         check(&[100, 30, 1, 1, 1, 1], Some(2..6));
-        check(&[100, 30, 4, 1, 1, 1], None);
+        check(&[100, 30, 4, 1, 1, 1], Some(2..6));
+        check(&[100, 30, 7, 1, 1, 1], None);
+        check(&[9, 10, 11, 10], Some(0..4));
         check(&[100, 4, 1, 1, 1, 1], Some(1..6));
         check(&[1, 1, 1, 100], Some(0..4));
     }
