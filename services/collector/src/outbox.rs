@@ -10,7 +10,7 @@ use vakt_wire::remote_write::{TimeSeries, encode};
 
 use crate::family::{Family, Kind};
 
-/// Bytes that wait at most: half an hour of one machine at 5 s (some 12 kB a round, packed).
+/// Bytes that wait at most: an hour of one machine at 5 s (measured: some 5 kB a round of 290 samples, packed).
 pub const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// The job label of everything that is pushed.

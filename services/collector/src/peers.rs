@@ -17,7 +17,7 @@ use crate::node::{Outcome, SOURCES, outcomes};
 use crate::outbox::{Outbox, up};
 use crate::remote;
 
-/// Output of one round at most: 100 times what a usual machine prints.
+/// Output of one round at most: some 100 times what a usual machine prints (12 kB here).
 const OUTPUT_BYTES_MAX: usize = 2 << 20;
 
 /// One round must be done within this.

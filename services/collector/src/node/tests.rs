@@ -95,7 +95,8 @@ fn values_have_node_exporters_units() {
     assert!(!families.iter().any(|family| family.name == "node_vmstat_thp_fault_alloc"));
 }
 
-/// Names that node_exporter 1.11 prints on this machine for these collectors, those of meminfo left out.
+/// node_exporter's names for these collectors on the machine of testdata/host, written down by hand from its sources
+/// and documentation; those of meminfo left out.
 const EXPECTED: &str = "
     node_boot_time_seconds node_context_switches_total node_cpu_guest_seconds_total node_cpu_seconds_total
     node_disk_discard_time_seconds_total node_disk_discarded_sectors_total node_disk_discards_completed_total

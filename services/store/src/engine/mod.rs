@@ -44,8 +44,8 @@ pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct Settings {
     /// How long samples are kept, in milliseconds.
     pub retention_ms: i64,
-    /// Series that the store takes. At some 150 bytes a series in memory (labels of host metrics)
-    /// the default of 1,000,000 needs 150 MB; the appliance gives less in its manifest.
+    /// Series that the store takes. At some 350 bytes a series in memory (10 labels, by the
+    /// sizes of the parts) the default of 1,000,000 needs 350 MB; the appliance gives less in its manifest.
     pub series_max: usize,
     /// How long a window stays in memory before it becomes a block.
     pub window: Duration,
