@@ -4,6 +4,7 @@
 //! [`systemd_peer`] a real systemd machine to watch and repair, [`browser`] Debian's Chromium. Each
 //! cleans up after itself, also when a test panics, and each says why when it cannot run here.
 
+pub mod bench;
 pub mod browser;
 pub mod container;
 pub mod guest;
