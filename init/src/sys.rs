@@ -174,10 +174,10 @@ pub fn resize_partition(disk: BorrowedFd<'_>, number: i32, start: u64, length: u
 /// As EXT4_IOC_RESIZE_FS.
 pub fn ext4_resize(mount_point: BorrowedFd<'_>, blocks: u64) -> io::Result<()> {
     const EXT4_IOC_RESIZE_FS: u64 = 0x4008_6610;
+    let fd = mount_point.as_raw_fd();
     // SAFETY: the request reads one u64.
-    check(
-        unsafe { libc::ioctl(mount_point.as_raw_fd(), EXT4_IOC_RESIZE_FS as _, &raw const blocks) }.into(),
-    )?;
+    let result = unsafe { libc::ioctl(fd, EXT4_IOC_RESIZE_FS as _, &raw const blocks) };
+    check(result.into())?;
     Ok(())
 }
 

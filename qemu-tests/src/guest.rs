@@ -154,6 +154,13 @@ impl Appliance {
         }
     }
 
+    /// What a failure is told with: the console, and the last lines that the services logged.
+    pub fn story(&self) -> String {
+        let logged = self.get("/select/logsql/query?query=%2A&limit=60").map(|answer| answer.text());
+        let logged = logged.unwrap_or_else(|error| format!("{error:#}"));
+        format!("console:\n{}\nlogs:\n{logged}", self.guest.serial.text())
+    }
+
     /// Presses the power button and waits for a clean end.
     ///
     /// # Errors

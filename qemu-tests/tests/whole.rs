@@ -10,6 +10,7 @@ use vakt_image::qemu::{Machine, Reach};
 use vakt_qemu_tests::browser::{self, Browser};
 use vakt_qemu_tests::container::{config, workspace};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::programs;
 use vakt_qemu_tests::systemd_peer::{self, DEMO, SystemdPeer};
 
 /// Where the guest sees the peer: QEMU leads it to the peer's sshd.
@@ -49,22 +50,24 @@ fn whole() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let disk = directory.path().join("disk");
     image.copy(&disk)?;
-    let reaches = vec![Reach { guest: PEER_IN_GUEST.parse()?, host: peer.address() }];
+    let carrier = programs::path("vakt-image")?;
+    let reaches = vec![Reach { guest: PEER_IN_GUEST.parse()?, host: peer.address(), carrier }];
     let machine = Machine { reaches, ..image.by_kernel(&disk) };
     let mut appliance = Appliance::start(machine, Some(&config(&peer_config(&peer))), directory.path())?;
 
     // The peer's metrics arrive though nothing is installed there.
-    appliance.eventually("/api/v1/query?query=up%7Binstance%3D%22db1%22%7D", |text| {
-        text.contains(",\"1\"]").then_some(())
-    })?;
+    appliance
+        .eventually("/api/v1/query?query=up%7Binstance%3D%22db1%22%7D", |text| {
+            text.contains(",\"1\"]").then_some(())
+        })
+        .with_context(|| appliance.story())?;
     peer.fail_unit(DEMO)?;
     peer.wait_until("the unit to be repaired", |peer| {
         peer.unit_state(DEMO).is_ok_and(|state| state == "active")
     })?;
 
     let code = appliance.guest.serial.wait_for("vakt: setup code ", guest::READY_WITHIN)?;
-    let errors = look_at_pages(&appliance, &code)
-        .with_context(|| format!("console:\n{}", appliance.guest.serial.text()))?;
+    let errors = look_at_pages(&appliance, &code).with_context(|| appliance.story())?;
     ensure!(errors.is_empty(), "the browser complained: {errors:#?}");
     appliance.power_off()
 }

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod build;
+mod connect;
 mod run;
 mod setup;
 mod tree;
@@ -23,6 +24,9 @@ pub enum Command {
     Assemble(assemble::Assemble),
     /// Boots an image in QEMU.
     Run(run::Run),
+    /// Carries standard input and output to an address of the loopback (QEMU's guestfwd starts it).
+    #[command(hide = true)]
+    Connect(connect::Connect),
 }
 
 impl Command {
@@ -37,6 +41,7 @@ impl Command {
             Command::Tree(command) => command.run(),
             Command::Assemble(command) => command.run(),
             Command::Run(command) => command.run(),
+            Command::Connect(command) => command.run(),
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct Reach {
     pub guest: SocketAddr,
     /// On the loopback of this host.
     pub host: SocketAddr,
+    /// The `vakt-image` program, which QEMU starts to carry each connection: what it would open by
+    /// itself is one connection for the guest's whole life.
+    pub carrier: PathBuf,
 }
 
 /// Where QEMU records every write and flush of the disk (its blklogwrites driver).
@@ -137,7 +140,8 @@ impl Machine {
             text += &format!(",hostfwd={kind}:127.0.0.1:{}-:{}", forward.host, forward.guest);
         }
         for reach in &self.reaches {
-            text += &format!(",guestfwd=tcp:{}-tcp:{}", reach.guest, reach.host);
+            let carrier = escaped(&reach.carrier);
+            text += &format!(",guestfwd=tcp:{}-cmd:{carrier} connect {}", reach.guest, reach.host);
         }
         text
     }
@@ -157,11 +161,14 @@ mod tests {
         let kernel = Boot::Kernel { kernel: "k".into(), initrd: "i".into(), cmdline: "c".into() };
         let mut machine = Machine::new(kernel, Path::new("/tmp/a,b"));
         machine.forwards = vec![Forward { udp: false, host: 8443, guest: 443 }];
-        machine.reaches =
-            vec![Reach { guest: "10.0.2.100:22".parse().unwrap(), host: "127.0.0.1:2222".parse().unwrap() }];
+        machine.reaches = vec![Reach {
+            guest: "10.0.2.100:22".parse().unwrap(),
+            host: "127.0.0.1:2222".parse().unwrap(),
+            carrier: "/bin/vakt-image".into(),
+        }];
         let line = machine.arguments(Path::new("/tmp/qmp")).join(" ");
         assert!(line.contains(
-            "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:8443-:443,guestfwd=tcp:10.0.2.100:22-tcp:127.0.0.1:2222"
+            "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:8443-:443,guestfwd=tcp:10.0.2.100:22-cmd:/bin/vakt-image connect 127.0.0.1:2222"
         ));
         assert!(line.contains("file.filename=/tmp/a,,b"));
     }

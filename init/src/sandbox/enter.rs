@@ -13,7 +13,6 @@ use crate::sys;
 /// At the first layer that does not close. The caller must exit then: the process is half-way in.
 pub fn enter(plan: &Plan) -> anyhow::Result<()> {
     let filters = seccomp::compile(plan).context("cannot compile the seccomp filter")?;
-    rustix::system::sethostname(plan.name.as_bytes()).context("cannot set the room's host name")?;
     root::build_and_enter(plan)?;
     sys::reset_signals();
     privileges::drop_to(plan)?;

@@ -65,7 +65,7 @@ pub enum Access {
 /// Everything about the room of one service.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Service name; also the room's host name.
+    /// Service name.
     pub name: String,
     /// Uid and gid.
     pub uid: u32,

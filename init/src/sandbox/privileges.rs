@@ -11,8 +11,8 @@ use crate::sys;
 /// # Errors
 /// When the kernel refuses any step; nothing is left half done, for the caller exits.
 pub fn drop_to(plan: &Plan) -> anyhow::Result<()> {
-    sys::set_rlimit(libc::RLIMIT_NOFILE as u32, plan.nofile_max.into()).context("cannot bound open files")?;
-    sys::set_rlimit(libc::RLIMIT_CORE as u32, 0).context("cannot forbid core files")?;
+    sys::set_rlimit(libc::RLIMIT_NOFILE, plan.nofile_max.into()).context("cannot bound open files")?;
+    sys::set_rlimit(libc::RLIMIT_CORE, 0).context("cannot forbid core files")?;
     let keep: CapsHashSet = plan.capabilities.iter().copied().collect();
     for capability in caps::read(None, CapSet::Bounding)? {
         if !keep.contains(&capability) {

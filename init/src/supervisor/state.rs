@@ -43,14 +43,14 @@ impl State {
     /// Whether a service may go from this state to `next`: the table in the module's head.
     pub fn can_become(self, next: State) -> bool {
         use State::{Backoff, Killing, Ready, Starting, Stopped, Stopping, Waiting};
-        match (self, next) {
-            (Waiting | Backoff { .. }, Starting { .. } | Stopped) => true,
-            (Starting { .. }, Ready { .. } | Stopping { .. } | Killing | Backoff { .. } | Stopped) => true,
-            (Ready { .. }, Stopping { .. } | Killing | Backoff { .. } | Stopped) => true,
-            (Stopping { .. }, Killing | Stopped) => true,
-            (Killing, Backoff { .. } | Stopped) => true,
-            _ => false,
-        }
+        matches!(
+            (self, next),
+            (Waiting | Backoff { .. }, Starting { .. } | Stopped)
+                | (Starting { .. }, Ready { .. } | Stopping { .. } | Killing | Backoff { .. } | Stopped)
+                | (Ready { .. }, Stopping { .. } | Killing | Backoff { .. } | Stopped)
+                | (Stopping { .. }, Killing | Stopped)
+                | (Killing, Backoff { .. } | Stopped)
+        )
     }
 }
 
