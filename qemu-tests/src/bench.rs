@@ -93,6 +93,14 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// How busy this host is: a measure that was taken beside a build says so.
+pub fn host() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<&str> = text.split(' ').take(2).collect();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("load {} on {processors} processors", load.join(" "))
+}
+
 /// Prints the table's head, in Markdown, for pasting into docs/benchmarks.md.
 pub fn print_head() {
     println!("| measure | what | Vakt | beside it | ratio |");

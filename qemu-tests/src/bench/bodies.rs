@@ -10,6 +10,9 @@ pub const HOSTS: usize = 50;
 /// Series of a host.
 pub const SERIES: usize = 200;
 
+/// How many of them are node_cpu_seconds_total: eight processors with eight modes.
+pub const CPU_SERIES: usize = 64;
+
 /// Times that every host is scraped: 75 minutes at [`STEP_MS`].
 pub const STEPS: usize = 300;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::connection::Connection;
-use super::process::{Server, cpu_s, ended_children_cpu_s, peak_rss_mib};
+use super::process::{Server, cpu_s, ended_children_cpu_s, peak_rss_mib, rss_mib};
 use super::{Row, debian};
 use crate::container::free_port;
 use crate::programs;
@@ -91,12 +91,15 @@ pub fn measure() -> Result<Vec<Row>> {
     let per_round = |cpu_s: f64| cpu_s * 1000.0 / f64::from(ROUNDS);
     let cpu = per_round(cpu_s(ours.pid())? - before);
     let peak = peak_rss_mib(ours.pid())?;
+    let now = rss_mib(ours.pid())?;
     let samples = once_samples(&collector)?;
     for exporter in &exporters {
         let theirs = per_round(cpu_s(exporter.server.pid())? - exporter.cpu_s);
         let theirs_peak = peak_rss_mib(exporter.server.pid())?;
         rows.push(Row::beside("CPU a round, serving", &exporter.name, cpu, theirs, "ms"));
         rows.push(Row::beside("peak resident, serving", &exporter.name, peak, theirs_peak, "MiB"));
+        let theirs_now = rss_mib(exporter.server.pid())?;
+        rows.push(Row::beside("resident afterwards", &exporter.name, now, theirs_now, "MiB"));
         rows.push(Row::beside(
             "samples a round",
             &exporter.name,
@@ -108,6 +111,7 @@ pub fn measure() -> Result<Vec<Row>> {
     if exporters.is_empty() {
         rows.push(Row::alone("CPU a round, serving", cpu, "ms"));
         rows.push(Row::alone("peak resident, serving", peak, "MiB"));
+        rows.push(Row::alone("resident afterwards", now, "MiB"));
     }
     ours.stop()?;
     let before = ended_children_cpu_s()?;

@@ -64,6 +64,14 @@ pub fn peak_rss_mib(pid: u32) -> Result<f64> {
     Ok(kib(&format!("/proc/{pid}/status"), "VmHWM:")? / 1024.0)
 }
 
+/// The memory that a process has resident now, in MiB.
+///
+/// # Errors
+/// When it is gone.
+pub fn rss_mib(pid: u32) -> Result<f64> {
+    Ok(kib(&format!("/proc/{pid}/status"), "VmRSS:")? / 1024.0)
+}
+
 /// A process' proportional share of memory (PSS), in MiB.
 ///
 /// # Errors

@@ -23,12 +23,14 @@ pub struct Release {
 }
 
 impl Release {
-    /// Finds `target/image`.
+    /// Finds `target/image`, or the directory that `VAKT_BENCH_IMAGE` names (below the workspace when it is
+    /// relative); whoever names another one labels the numbers.
     ///
     /// # Errors
     /// When it was not built.
     pub fn find() -> Result<Release> {
-        let directory = workspace().join("target/image");
+        let directory = std::env::var_os("VAKT_BENCH_IMAGE").unwrap_or_else(|| "target/image".into());
+        let directory = workspace().join(directory);
         let text = fs::read(directory.join("manifest.json"))
             .with_context(|| format!("no image in {}; `make image` builds it", directory.display()))?;
         let manifest: Manifest = serde_json::from_slice(&text)?;

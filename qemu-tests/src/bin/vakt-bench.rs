@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use vakt_qemu_tests::bench::{MEASURES, Row, print, print_head};
+use vakt_qemu_tests::bench::{MEASURES, Row, host, print, print_head};
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let mut code = ExitCode::SUCCESS;
+    let before = host();
     print_head();
     for (name, measure) in MEASURES {
         if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
         });
         rows.iter().for_each(|row| print(name, row));
     }
+    println!("\nHost at the start: {before}; at the end: {}.", host());
     code
 }
