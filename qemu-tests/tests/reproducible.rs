@@ -1,0 +1,32 @@
+//! The same programs and inputs give the same image, byte for byte.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use vakt_image::build::{Manifest, assemble, stage};
+use vakt_image::provider;
+use vakt_qemu_tests::container::workspace;
+use vakt_qemu_tests::programs;
+
+fn main() -> ExitCode {
+    let trial = Trial::test("two_builds_from_the_same_inputs_are_the_same_bytes", || {
+        twice().map_err(|error| Failed::from(format!("{error:#}")))
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+fn twice() -> Result<()> {
+    let (first, second) = (build()?, build()?);
+    ensure!(first.root_hash == second.root_hash, "root hashes {} and {}", first.root_hash, second.root_hash);
+    ensure!(first == second, "the disks differ:\n{first:#?}\n{second:#?}");
+    Ok(())
+}
+
+/// Stages and assembles in a directory of its own, at a time of its own.
+fn build() -> Result<Manifest> {
+    let directory = tempfile::tempdir()?;
+    let tree = directory.path().join("tree");
+    stage(&workspace(), &programs::directory()?, &tree)?;
+    Ok(assemble(&tree, &provider::inputs()?, &directory.path().join("out"), false)?.manifest)
+}
