@@ -26,9 +26,7 @@ pub const CONNECTIONS: usize = 5;
 pub const SAMPLES: usize = HOSTS * SERIES * STEPS;
 
 const SEED: u64 = 0x7661_6b74;
-
 const MODES: [&str; 8] = ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"];
-
 const MEMORY: [&str; 40] = [
     "Active",
     "Active_anon",
@@ -71,7 +69,6 @@ const MEMORY: [&str; 40] = [
     "VmallocUsed",
     "Writeback",
 ];
-
 const DISK: [&str; 11] = [
     "reads_completed",
     "reads_merged",
@@ -85,7 +82,6 @@ const DISK: [&str; 11] = [
     "io_time_weighted_seconds",
     "discards_completed",
 ];
-
 const NETWORK: [&str; 10] = [
     "receive_bytes",
     "receive_packets",
@@ -234,8 +230,9 @@ fn host(index: usize, random: &mut Random) -> Vec<Series> {
     for name in ["node_load1", "node_load5", "node_load15"] {
         add(name.into(), &[], Behaviour::Load);
     }
-    add("node_context_switches_total".into(), &[], Behaviour::Counter(200_000));
-    add("node_intr_total".into(), &[], Behaviour::Counter(100_000));
+    for name in ["node_context_switches_total", "node_intr_total"] {
+        add(name.into(), &[], Behaviour::Counter(200_000));
+    }
     all
 }
 
