@@ -174,8 +174,13 @@ fn drains_under_load() -> Result<()> {
                     let headers = format!("Authorization: Bearer {}\r\n", container::TOKEN);
                     let sent =
                         vakt_image::qemu::ready::post(https, "/insert/jsonline", &headers, line.as_bytes());
-                    if sent.is_ok_and(|answer| answer.status == 200) {
-                        accepted.fetch_add(1, Ordering::Relaxed);
+                    match sent {
+                        Ok(answer) if answer.status == 200 => {
+                            accepted.fetch_add(1, Ordering::Relaxed);
+                        }
+                        // Told by the test's output when too few are accepted.
+                        Ok(answer) => println!("refused: {} {}", answer.status, answer.text()),
+                        Err(error) => println!("no answer: {error:#}"),
                     }
                 }
             });
@@ -183,7 +188,10 @@ fn drains_under_load() -> Result<()> {
         let stop_syslog = &stop;
         scope.spawn(move || {
             let Ok(mut stream) = TcpStream::connect(syslog) else { return };
-            while !stop_syslog.load(Ordering::Relaxed) && stream.write_all(b"<13>load\n").is_ok() {}
+            // Long lines: the log service holds at most 4 MiB of what is not written yet, and an insert
+            // waits behind all of it.
+            let line = format!("<13>{}\n", "load ".repeat(400));
+            while !stop_syslog.load(Ordering::Relaxed) && stream.write_all(line.as_bytes()).is_ok() {}
         });
         let result = container
             .wait_for("20 accepted inserts", || Ok((accepted.load(Ordering::Relaxed) > 20).then_some(())))
