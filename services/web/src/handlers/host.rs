@@ -65,7 +65,9 @@ pub async fn show(app: &App, caller: &Caller, name: &str, request: &Request) -> 
     let (charts, file_systems, facts, no_run_queue) =
         tokio::join!(asked.charts(), asked.file_systems(), asked.facts(), no_run_queue(app, name));
     let is_empty = |titled: &Titled| titled.chart.as_ref().is_ok_and(|chart| chart.legend.is_empty());
-    if charts.iter().all(is_empty) && !app.peers.iter().any(|peer| peer == name) {
+    // A box that is seconds old has nothing to chart yet, and is known all the same.
+    let known = name == app.box_name || app.peers.iter().any(|peer| peer == name);
+    if charts.iter().all(is_empty) && !known {
         return Err(PageError::HostNotFound(name.chars().take(64).collect()));
     }
     let path = format!("/host/{}", encode(name));
