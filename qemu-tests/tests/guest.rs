@@ -7,7 +7,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use vakt_image::qemu::Machine;
 use vakt_qemu_tests::container::config;
-use vakt_qemu_tests::guest::{self, Appliance, DISK_BYTES, Image};
+use vakt_qemu_tests::guest::{self, Appliance, DISK_BYTES, Image, POWER_OFF_WITHIN};
 
 /// The memory that the box must work with, in MiB.
 const MEMORY_MIB: u32 = 256;
@@ -53,7 +53,13 @@ fn boots() -> Result<()> {
     second.eventually("/select/logsql/query?query=Linux&limit=5", |text| {
         (!text.trim().is_empty()).then_some(())
     })?;
-    second.power_off()
+    // The key combination restarts in order. QEMU runs with -no-reboot: it ends there.
+    second.guest.press_keys(&["ctrl", "alt", "delete"])?;
+    let status = second.guest.wait(POWER_OFF_WITHIN)?;
+    let console = second.guest.serial.text();
+    ensure!(console.contains("vakt: asked to reboot"), "no restart in order:\n{console}");
+    ensure!(status.success(), "QEMU ended with {status}");
+    Ok(())
 }
 
 /// Every number here is known from outside the guest.

@@ -19,8 +19,9 @@ use vakt_wire::remote_write::{TimeSeries, encode};
 /// Acknowledged inserts of each kind before the cut.
 const INSERTS: u64 = 40;
 
-/// Cuts that are tried: after this many inserts, with this seed for what survives of later writes.
-const CUTS: [(u64, u64); 2] = [(17, 1), (INSERTS, 2)];
+/// Cuts that are tried: after this many inserts, with this seed for what survives of later writes. All lie
+/// before the last insert, so that each has writes in flight.
+const CUTS: [(u64, u64); 3] = [(5, 1), (17, 2), (33, 3)];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -63,17 +64,17 @@ fn cut_under_load() -> Result<()> {
         let flushed = all.iter().rposition(|entry| entry.flush && entry.data_at <= length);
         let flushed = flushed.context("nothing was flushed")?;
         let mut survivors = all[..=flushed].to_vec();
-        survivors.extend(write_log::survivors(
-            &all[flushed + 1..].iter().map(|e| without_flush(*e)).collect::<Vec<_>>(),
-            seed,
-        ));
+        let in_flight: Vec<_> = all[flushed + 1..].iter().map(|entry| without_flush(*entry)).collect();
+        ensure!(!in_flight.is_empty(), "nothing was in flight after {inserts} inserts");
+        survivors.extend(write_log::survivors(&in_flight, seed));
         write_log::replay(&log, &survivors, &rebuilt)?;
         check(&image, &rebuilt, inserts, base_ms, directory.path())
             .with_context(|| format!("cut after {inserts} inserts with seed {seed}"))?;
         println!(
-            "cut after {inserts} inserts: {} of {} writes survived, all acknowledged is there",
-            survivors.len(),
-            all.len()
+            "cut after {inserts} inserts: {} flushed and {} of {} in flight survived, all acknowledged is there",
+            flushed + 1,
+            survivors.len() - flushed - 1,
+            in_flight.len()
         );
     }
     Ok(())

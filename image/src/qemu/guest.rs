@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde_json::{Value, json};
 
 use super::machine::{Boot, Machine};
 use super::qmp;
@@ -68,7 +69,16 @@ impl Guest {
     /// # Errors
     /// When QEMU does not take the command.
     pub fn press_power(&self) -> anyhow::Result<()> {
-        qmp::command(&self.qmp, "system_powerdown")
+        qmp::command(&self.qmp, "system_powerdown", &Value::Null)
+    }
+
+    /// Presses keys together on the guest's keyboard; QEMU's names (`ctrl`, `alt`, `delete`).
+    ///
+    /// # Errors
+    /// When QEMU does not know a key.
+    pub fn press_keys(&self, keys: &[&str]) -> anyhow::Result<()> {
+        let keys: Vec<Value> = keys.iter().map(|key| json!({ "type": "qcode", "data": key })).collect();
+        qmp::command(&self.qmp, "send-key", &json!({ "keys": keys }))
     }
 
     /// Whether QEMU has ended, and how.
