@@ -23,7 +23,8 @@ pub fn ensure(need: Need) -> anyhow::Result<()> {
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!(
-            "missing packages; run as root:\n  apt-get install --no-install-recommends {}",
+            "packages are missing; run as root:\n  {} setup --for {need}\nwhich runs:\n  apt-get install --no-install-recommends {}",
+            std::env::current_exe()?.display(),
             names.join(" ")
         );
     }

@@ -15,13 +15,23 @@ pub enum Need {
     Test,
 }
 
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Need::Build => "build",
+            Need::Run => "run",
+            Need::Test => "test",
+        })
+    }
+}
+
 /// A Debian package, and how to see that it is installed.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
     /// Its name.
     pub name: &'static str,
-    /// A program or a file of it.
-    pub proof: &'static str,
+    /// A program or a file of it; or several, where its versions differ. One is enough.
+    pub proof: &'static [&'static str],
     /// Whether bookworm's own is too old.
     pub from_backports: bool,
 }
@@ -29,42 +39,47 @@ pub struct Package {
 impl Package {
     /// Whether it is installed.
     pub fn is_there(&self) -> bool {
-        if self.proof.starts_with('/') { Path::new(self.proof).exists() } else { is_there(self.proof) }
+        self.proof
+            .iter()
+            .any(|proof| if proof.starts_with('/') { Path::new(proof).exists() } else { is_there(proof) })
     }
 }
 
-const fn package(name: &'static str, proof: &'static str) -> Package {
+const fn package(name: &'static str, proof: &'static [&'static str]) -> Package {
     Package { name, proof, from_backports: false }
 }
 
+/// Bookworm's package and its backport put them into different places.
+const IPXE_ROMS: &[&str] = &["/usr/share/qemu/efi-virtio.rom", "/usr/lib/ipxe/qemu/efi-virtio.rom"];
+
 const BUILD: &[Package] = &[
     // The eBPF programs.
-    package("clang", "clang"),
-    package("libbpf-dev", "/usr/include/bpf/bpf_helpers.h"),
+    package("clang", &["clang"]),
+    package("libbpf-dev", &["/usr/include/bpf/bpf_helpers.h"]),
     // Root, state, and the packages that the kernel comes in.
-    package("erofs-utils", "mkfs.erofs"),
-    package("cryptsetup-bin", "veritysetup"),
-    package("e2fsprogs", "mkfs.ext4"),
-    package("xz-utils", "xz"),
-    package("binutils", "strip"),
+    package("erofs-utils", &["mkfs.erofs"]),
+    package("cryptsetup-bin", &["veritysetup"]),
+    package("e2fsprogs", &["mkfs.ext4"]),
+    package("xz-utils", &["xz"]),
+    package("binutils", &["strip"]),
 ];
 
 const RUN: &[Package] = &[
     // 7.2 of bookworm conflicts with newer qemu-utils, and is slower.
-    Package { name: "qemu-system-x86", proof: "qemu-system-x86_64", from_backports: true },
-    Package { name: "qemu-system-data", proof: "/usr/share/qemu/keymaps", from_backports: true },
-    Package { name: "seabios", proof: "/usr/share/seabios/bios-256k.bin", from_backports: true },
-    Package { name: "ipxe-qemu", proof: "/usr/lib/ipxe/qemu/efi-virtio.rom", from_backports: true },
+    Package { name: "qemu-system-x86", proof: &["qemu-system-x86_64"], from_backports: true },
+    Package { name: "qemu-system-data", proof: &["/usr/share/qemu/keymaps"], from_backports: true },
+    Package { name: "seabios", proof: &["/usr/share/seabios/bios-256k.bin"], from_backports: true },
+    Package { name: "ipxe-qemu", proof: IPXE_ROMS, from_backports: true },
 ];
 
 const TEST: &[Package] = &[
     // The systemd machine that is repaired.
-    package("debootstrap", "debootstrap"),
-    package("openssh-client", "ssh-keygen"),
-    package("util-linux", "unshare"),
-    package("iproute2", "ip"),
+    package("debootstrap", &["debootstrap"]),
+    package("openssh-client", &["ssh-keygen"]),
+    package("util-linux", &["unshare"]),
+    package("iproute2", &["ip"]),
     // The browser that signs in.
-    package("chromium", "chromium"),
+    package("chromium", &["chromium"]),
 ];
 
 /// All packages that a task needs.
