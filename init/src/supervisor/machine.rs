@@ -19,6 +19,9 @@ pub enum Event {
     Exited(String),
     /// The service said READY=1.
     Ready(String),
+    /// The service is to begin anew in order, for its config is another. One without a process does so
+    /// by itself.
+    Restart(String),
     /// The machine is to go down.
     Stop(Goal),
 }
@@ -95,15 +98,20 @@ impl Supervisor {
     /// Takes an event at `now_ms` and says what is to be done. Events about unknown services and
     /// notices from a life that is over change nothing.
     pub fn step(&mut self, now_ms: u64, event: &Event) -> Vec<Action> {
+        let mut restarting = None;
         match event {
             Event::Tick => {}
             Event::Exited(name) => self.exited(now_ms, name),
             Event::Ready(name) => self.ready(now_ms, name),
+            Event::Restart(name) => restarting = Some(name.as_str()),
             // The first wish counts: a second one does not turn a power-off into a reboot.
             Event::Stop(goal) if self.goal == Goal::Run => self.goal = *goal,
             Event::Stop(_) => {}
         }
         let mut actions = self.overdue(now_ms);
+        if let Some(name) = restarting {
+            self.restart(now_ms, name, &mut actions);
+        }
         match self.goal {
             Goal::Run => self.start_what_may(now_ms, &mut actions),
             goal => self.stop_what_may(now_ms, goal, &mut actions),
@@ -123,6 +131,11 @@ impl Supervisor {
             service.go(State::Stopped);
             return;
         }
+        // It was asked to: that is no failure, and there is nothing to wait for.
+        if matches!(service.state, State::Stopping { .. }) {
+            service.go(State::Backoff { until_ms: now_ms });
+            return;
+        }
         if let State::Ready { since_ms } = service.state
             && now_ms.saturating_sub(since_ms) >= STABLE_AFTER_MS
         {
@@ -137,6 +150,14 @@ impl Supervisor {
         if matches!(service.state, State::Starting { .. }) {
             service.go(State::Ready { since_ms: now_ms });
             service.was_ready = true;
+        }
+    }
+
+    fn restart(&mut self, now_ms: u64, name: &str, actions: &mut Vec<Action>) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        if matches!(service.state, State::Starting { .. } | State::Ready { .. }) {
+            service.go(State::Stopping { until_ms: now_ms + STOP_TIMEOUT_MS });
+            actions.push(Action::Terminate(name.to_owned()));
         }
     }
 

@@ -11,6 +11,8 @@
 //! | Starting | start timeout | Killing |
 //! | Starting, Ready, Killing | exit | Backoff |
 //! | Backoff | delay over | Starting (spawn) |
+//! | Starting, Ready | restart asked | Stopping (SIGTERM) |
+//! | Stopping, while the machine runs | exit | Backoff, over at once |
 //! | Starting, Ready | stop asked, nobody that needs it runs | Stopping (SIGTERM) |
 //! | Stopping | stop timeout | Killing (cgroup.kill) |
 //! | any with a process, while going down | exit | Stopped |

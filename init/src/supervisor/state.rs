@@ -48,7 +48,7 @@ impl State {
             (Waiting | Backoff { .. }, Starting { .. } | Stopped)
                 | (Starting { .. }, Ready { .. } | Stopping { .. } | Killing | Backoff { .. } | Stopped)
                 | (Ready { .. }, Stopping { .. } | Killing | Backoff { .. } | Stopped)
-                | (Stopping { .. }, Killing | Stopped)
+                | (Stopping { .. }, Killing | Backoff { .. } | Stopped)
                 | (Killing, Backoff { .. } | Stopped)
         )
     }

@@ -111,12 +111,26 @@ fn a_service_that_ignores_sigterm_is_killed_after_the_stop_timeout() {
     assert_eq!(last, [Action::Finish(Goal::Reboot)]);
 }
 
+#[test]
+fn a_restart_in_order_is_no_failure_and_starts_the_service_again_at_once() {
+    let mut supervisor = Supervisor::new(&manifests(&[("store", &[]), ("web", &["store"])]));
+    supervisor.step(0, &Event::Tick);
+    supervisor.step(1, &Event::Ready("store".into()));
+    supervisor.step(2, &Event::Ready("web".into()));
+    assert_eq!(names(&supervisor.step(3, &Event::Restart("store".into()))), "Terminate(\"store\") ");
+    assert_eq!(supervisor.step(4, &Event::Restart("store".into())), [], "it stops already");
+    assert_eq!(names(&supervisor.step(5, &Event::Exited("store".into()))), "Spawn(\"store\") ");
+    assert_eq!(supervisor.services()["store"].failures, 0);
+    assert!(matches!(supervisor.services()["web"].state, State::Ready { .. }), "others go on");
+}
+
 /// What a random history may do next.
 #[derive(Clone, Debug)]
 enum Deed {
     Wait(u64),
     Exit(usize),
     Ready(usize),
+    Restart(usize),
     Stop,
 }
 
@@ -125,6 +139,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (0u64..40_000).prop_map(Deed::Wait),
         4 => (0usize..3).prop_map(Deed::Exit),
         4 => (0usize..3).prop_map(Deed::Ready),
+        2 => (0usize..3).prop_map(Deed::Restart),
         1 => Just(Deed::Stop),
     ]
 }
@@ -158,6 +173,7 @@ proptest! {
                 Deed::Exit(index) if alive.contains(NAMES[index]) => Event::Exited(NAMES[index].into()),
                 Deed::Exit(_) => Event::Tick,
                 Deed::Ready(index) => Event::Ready(NAMES[index].into()),
+                Deed::Restart(index) => Event::Restart(NAMES[index].into()),
                 Deed::Stop => Event::Stop(Goal::PowerOff),
             };
             play(&mut supervisor, &mut alive, now, event);
