@@ -78,6 +78,7 @@ fn carry_out(
         Step::Use(grant) => {
             let mut netlink = Netlink::open()?;
             netlink.add_address(link, grant.address.into(), grant.prefix)?;
+            netlink.keep_only(link, &[(grant.address.into(), grant.prefix)])?;
             if let Some(router) =
                 grant.router.filter(|router| same_family((*router).into(), grant.address.into()))
             {

@@ -57,6 +57,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     let config = config::parse(&text).map_err(|error| anyhow::anyhow!("/run/vakt/config.toml: {error}"))?;
     let (report, reports) = mpsc::sync_channel(64);
     let interfaces = wanted(&config)?;
+    silence_others(&interfaces)?;
     for (link, interface) in interfaces.iter().cloned() {
         let report = report.clone();
         std::thread::Builder::new()
@@ -111,6 +112,17 @@ fn wanted(config: &MachineConfig) -> anyhow::Result<Vec<(Link, Interface)>> {
     }
 }
 
+/// Interfaces that the config does not name lose what an earlier config gave them.
+fn silence_others(interfaces: &[(Link, Interface)]) -> anyhow::Result<()> {
+    let mut netlink = Netlink::open()?;
+    for link in netlink.ethernet_links()? {
+        if !interfaces.iter().any(|(served, _)| served.index == link.index) {
+            netlink.keep_only(&link, &[])?;
+        }
+    }
+    Ok(())
+}
+
 /// One interface for the life of the service.
 fn serve(link: &Link, interface: &Interface, report: &mpsc::SyncSender<Report>) {
     let tell = |held: Option<Held>| {
@@ -122,6 +134,10 @@ fn serve(link: &Link, interface: &Interface, report: &mpsc::SyncSender<Report>) 
         netlink.up(link)?;
         for address in &interface.addresses {
             netlink.add_address(link, address.address, address.prefix)?;
+        }
+        if !interface.dhcp {
+            let wanted: Vec<_> = interface.addresses.iter().map(|a| (a.address, a.prefix)).collect();
+            netlink.keep_only(link, &wanted)?;
         }
         if let Some(gateway) = interface.gateway {
             netlink.add_default_route(link, gateway)?;

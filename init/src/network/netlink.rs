@@ -94,6 +94,23 @@ impl Netlink {
         Ok(())
     }
 
+    /// Takes every address away that is not among `wanted`, with its routes: one from a config that is no
+    /// longer in force, or from a lease of another life of this service. Link-local ones are the kernel's.
+    ///
+    /// # Errors
+    /// When the kernel does not answer or refuses.
+    pub fn keep_only(&mut self, link: &Link, wanted: &[(IpAddr, u8)]) -> anyhow::Result<()> {
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answers = self.exchange(request, NLM_F_DUMP).context("cannot list addresses")?;
+        for (address, prefix) in answers.into_iter().filter_map(|answer| address_on(link, answer)) {
+            let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+            if !is_link_local && !wanted.contains(&(address, prefix)) {
+                self.remove_address(link, address, prefix)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Routes everything else over `gateway`.
     ///
     /// # Errors
@@ -159,6 +176,23 @@ fn address_message(link: &Link, address: IpAddr, prefix: u8) -> AddressMessage {
     message.header.index = link.index;
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     message
+}
+
+/// The address that a dump names, when it is one of `link`.
+fn address_on(link: &Link, message: RouteNetlinkMessage) -> Option<(IpAddr, u8)> {
+    let RouteNetlinkMessage::NewAddress(found) = message else { return None };
+    if found.header.index != link.index {
+        return None;
+    }
+    // IPv4 tells its own as Local (Address is the other end of a point-to-point link), IPv6 as Address.
+    let own = |local: bool| {
+        found.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) if local => Some(*address),
+            AddressAttribute::Address(address) if !local => Some(*address),
+            _ => None,
+        })
+    };
+    Some((own(true).or_else(|| own(false))?, found.header.prefix_len))
 }
 
 fn ethernet(message: RouteNetlinkMessage) -> Option<Link> {
