@@ -9,6 +9,7 @@
 mod boot;
 mod container;
 mod exec;
+mod ledger;
 mod machine;
 mod manifest;
 mod network;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Some("exec") => exec::main(rest),
         Some("network") => network::main(),
         Some("check") => check(rest),
+        Some("mirror") => ledger::mirror::main(rest),
         None if rustix::process::getpid().is_init() => boot::main(),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };

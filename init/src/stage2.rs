@@ -1,20 +1,19 @@
 //! Stage 2, in the verified root or in a container: state, identity, config, services, power.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use vakt_wire::config::MachineConfig;
 use vakt_wire::role::Role;
 
 use crate::boot::BootOptions;
+use crate::ledger::desk::Desk;
 use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
 use crate::machine::{config_disk, identity, mounts, state};
 use crate::manifest;
-use crate::run::{Cgroups, Machine, MachineStatus, PortMap, Setting};
+use crate::run::{Cgroups, Machine, MachineStatus, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
 use crate::supervisor::Goal;
 use crate::sys::{self, Power};
@@ -53,9 +52,7 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
     let places = Places { state: OWN_STATE.into(), slices: Path::new(RUN).join("config") };
     fs::create_dir_all(&places.state).with_context(|| format!("cannot make {OWN_STATE}"))?;
-    let machine_config = configure(&options, &places, &mut console, &mut status)?;
-    rustix::system::sethostname(machine_config.hostname.as_str().as_bytes())
-        .context("cannot set the host name")?;
+    let desk = configure(&options, places, &mut console, &mut status)?;
     if !options.container {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
     }
@@ -63,7 +60,7 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     status.bounded = cgroups.bounded();
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     manifests.retain(|_, manifest| !(options.container && manifest.machine_only));
-    let setting = Setting { console, cgroups, ports: options.ports, status, started_ms };
+    let setting = Setting { console, cgroups, ports: options.ports, status, desk, started_ms };
     let goal = Machine::new(manifests, setting)?.run()?;
     go_down(goal, options.container)
 }
@@ -116,13 +113,13 @@ fn bring_up_machine(
     Ok(())
 }
 
-/// Adopts the config, makes what is made at first boot, and writes the services' slices.
+/// Opens the config's ledger, and makes what is made at first boot.
 fn configure(
     options: &Options,
-    places: &Places,
+    places: Places,
     console: &mut Console,
     status: &mut MachineStatus,
-) -> anyhow::Result<MachineConfig> {
+) -> anyhow::Result<Desk> {
     let offered = match &options.config {
         Some(path) => Some((
             path.display().to_string(),
@@ -134,22 +131,21 @@ fn configure(
             None
         }),
     };
-    let mut in_force = config::adopt(places, offered)?;
-    if let Some(refused) = &in_force.refused {
-        console.line(&format!("vakt: config refused: {refused}"));
-    }
-    status.config_refused = in_force.refused;
-    status.hostname = in_force.config.hostname.to_string();
     let id = identity::keep(&places.state.join("machine-id"), identity::machine_id)?;
     status.machine_id = String::from_utf8_lossy(&id).trim().to_owned();
-    let public = config::complete_keys(places, &mut in_force.config)?;
-    status.ssh_public_keys =
-        public.into_iter().map(|(purpose, key)| (purpose.to_owned(), key)).collect::<BTreeMap<_, _>>();
-    config::write_slices(places, &in_force.config)?;
-    config::write_etc(Path::new(ETC), &in_force.config)?;
     let seed = identity::keep(&places.state.join("evidence.key"), || Ok(identity::random::<32>()?.to_vec()))?;
     config::write_owned(&Path::new(RUN).join("evidence.key"), &seed, Role::Repair.uid())?;
-    Ok(in_force.config)
+    let desk = Desk::open(places, offered, sys::now_ms(), sys::unix_s())?;
+    if let Some(refused) = desk.refused() {
+        console.line(&format!("vakt: config refused: {refused}"));
+    }
+    if let Some(pending) = desk.ledger().pending() {
+        let (number, seconds) = (pending.revision.number, pending.confirm_within_s);
+        console.line(&format!("vakt: config revision {number} on trial for {seconds} s"));
+    }
+    config::write_etc(Path::new(ETC), desk.config())?;
+    adopt(&desk, status)?;
+    Ok(desk)
 }
 
 /// Everything has stopped: write out, unmount, and do as the goal says.

@@ -389,6 +389,11 @@ pub fn now_ms() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
+/// The clock on the wall, in Unix seconds.
+pub fn unix_s() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
+}
+
 /// Brings the loopback interface of this network namespace up.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
-//! Which machine config is in force, and what each service gets of it.
+//! What each service gets of the machine config that is in force.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use vakt_wire::config::{self, MachineConfig, SshKey};
+use vakt_wire::config::{MachineConfig, SshKey};
 use vakt_wire::role::Role;
 
 use super::identity;
@@ -17,45 +17,6 @@ pub struct Places {
     pub state: PathBuf,
     /// Where the services' slices are written.
     pub slices: PathBuf,
-}
-
-/// A config in force, and what was wrong with one that is not.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InForce {
-    /// The config.
-    pub config: MachineConfig,
-    /// Why an offered or stored one was refused, for console and pages.
-    pub refused: Option<String>,
-}
-
-/// Decides between what is offered (a `VAKTCFG` disk or `--config`) and what is stored: a valid offer
-/// wins and is stored, a wrong one is refused and the stored one stays in force. With nothing stored
-/// the defaults are.
-///
-/// # Errors
-/// When the state directory cannot be written.
-pub fn adopt(places: &Places, offered: Option<(String, String)>) -> anyhow::Result<InForce> {
-    let path = places.state.join("config.toml");
-    let (stored, mut refused) = match fs::read_to_string(&path) {
-        Ok(text) => match config::parse(&text) {
-            Ok(config) => (Some((text, config)), None),
-            Err(error) => (None, Some(format!("{}: {error}", path.display()))),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, None),
-        Err(error) => (None, Some(format!("{}: {error}", path.display()))),
-    };
-    if let Some((source, text)) = offered {
-        match config::parse(&text) {
-            Ok(config) => {
-                if stored.as_ref().is_none_or(|(old, _)| *old != text) {
-                    identity::write_whole(&path, text.as_bytes())?;
-                }
-                return Ok(InForce { config, refused: None });
-            }
-            Err(error) => refused = Some(format!("{source}: {error}; the previous config stays in force")),
-        }
-    }
-    Ok(InForce { config: stored.map(|(_, config)| config).unwrap_or_default(), refused })
 }
 
 /// Fills in the SSH keys that the config leaves to the box, made once and kept.
@@ -88,18 +49,23 @@ pub fn complete_keys(
     Ok(public)
 }
 
-/// Writes every service's slice, readable by that service alone.
+/// Writes every service's slice, readable by that service alone, and returns whose has changed.
 ///
 /// # Errors
 /// When a slice cannot be written.
-pub fn write_slices(places: &Places, config: &MachineConfig) -> anyhow::Result<()> {
+pub fn write_slices(places: &Places, config: &MachineConfig) -> anyhow::Result<Vec<Role>> {
+    let mut changed = Vec::new();
     fs::create_dir_all(&places.slices).with_context(|| format!("cannot make {}", places.slices.display()))?;
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Init) {
         let path = places.slices.join(format!("{role}.toml"));
         let text = toml::to_string(&config.slice_for(role)).context("cannot write a config slice as TOML")?;
+        if fs::read_to_string(&path).is_ok_and(|present| present == text) {
+            continue;
+        }
         write_owned(&path, text.as_bytes(), role.uid())?;
+        changed.push(role);
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Makes the directory that rooms see as /etc: hosts with our own name, and an empty resolv.conf that
@@ -109,16 +75,28 @@ pub fn write_slices(places: &Places, config: &MachineConfig) -> anyhow::Result<(
 /// When it cannot be written or given away.
 pub fn write_etc(directory: &Path, config: &MachineConfig) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n", name = config.hostname);
+    write_hosts(directory, config)?;
+    write_readable(&directory.join("resolv.conf"), "")?;
     let uid = Role::Network.uid();
-    for (name, text) in [("hosts", hosts.as_str()), ("resolv.conf", "")] {
-        let path = directory.join(name);
-        identity::write_whole(&path, text.as_bytes())?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
-        chown(&path, Some(uid), Some(uid))?;
-    }
     chown(directory, Some(uid), Some(uid))
         .with_context(|| format!("cannot give {} away", directory.display()))
+}
+
+/// Writes hosts(5) with our own name.
+///
+/// # Errors
+/// When it cannot be written or given away.
+pub fn write_hosts(directory: &Path, config: &MachineConfig) -> anyhow::Result<()> {
+    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n", name = config.hostname);
+    write_readable(&directory.join("hosts"), &hosts)
+}
+
+/// A file of the network service that everybody may read.
+fn write_readable(path: &Path, text: &str) -> anyhow::Result<()> {
+    let uid = Role::Network.uid();
+    identity::write_whole(path, text.as_bytes())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
+    Ok(chown(path, Some(uid), Some(uid))?)
 }
 
 /// Writes a file that only `uid` may read.
@@ -136,29 +114,6 @@ pub fn write_owned(path: &Path, bytes: &[u8], uid: u32) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn offer(text: &str) -> Option<(String, String)> {
-        Some(("disk".into(), text.into()))
-    }
-
-    #[test]
-    fn a_wrong_offer_is_refused_and_the_previous_config_stays_in_force() {
-        let directory = tempfile::tempdir().unwrap();
-        let places = Places { state: directory.path().into(), slices: directory.path().join("slices") };
-        let first = adopt(&places, None).unwrap();
-        assert_eq!(first, InForce { config: MachineConfig::default(), refused: None });
-
-        let good = adopt(&places, offer("version = 1\nhostname = \"guard\"")).unwrap();
-        assert_eq!((good.config.hostname.as_str(), good.refused), ("guard", None));
-
-        let bad = adopt(&places, offer("version = 1\nhostnam = \"other\"")).unwrap();
-        assert_eq!(bad.config.hostname.as_str(), "guard");
-        let refused = bad.refused.unwrap();
-        assert!(refused.starts_with("disk: line 2, column 1: hostnam: unknown field"), "{refused}");
-        assert!(refused.ends_with("the previous config stays in force"));
-
-        assert_eq!(adopt(&places, None).unwrap().config.hostname.as_str(), "guard");
-    }
 
     #[test]
     fn keys_are_made_once_and_only_where_the_config_has_none() {

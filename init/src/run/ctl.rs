@@ -1,7 +1,7 @@
 //! init's own HTTP socket: status for the pages, and power.
 //!
-//! PID 1 reads as little as possible: a request line and headers of at most 8 KiB by `httparse`, a
-//! body of at most 4 KiB, one request a connection, 16 connections, 5 s each.
+//! PID 1 reads as little as possible: a request line and headers by `httparse`, 12 KiB with the body
+//! (a machine config may have 1 MiB), one request a connection, 16 connections, 5 s each.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,6 +17,12 @@ const CONNECTIONS_MAX: usize = 16;
 
 /// Head and body together.
 const REQUEST_BYTES_MAX: usize = 12 << 10;
+
+/// The same below `/v1/config`: a document of the largest size, escaped as JSON.
+const CONFIG_REQUEST_BYTES_MAX: usize = 2 * vakt_wire::config::BYTES_MAX + REQUEST_BYTES_MAX;
+
+/// Read at a time.
+const READ_BYTES: usize = 16 << 10;
 
 /// From accept to the last byte of the answer.
 const CONNECTION_MS_MAX: u64 = 5000;
@@ -107,7 +113,7 @@ impl Connection {
     /// Whether the connection goes on.
     fn turn(&mut self, answer: &mut impl FnMut(Request) -> Answer) -> bool {
         if self.to_send.is_empty() {
-            let mut buffer = [0; 4096];
+            let mut buffer = [0; READ_BYTES];
             match self.stream.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(length) => self.received.extend_from_slice(&buffer[..length]),
@@ -115,9 +121,8 @@ impl Connection {
             }
             match parse(&self.received, self.uid) {
                 Ok(Some(request)) => self.to_send = encode(&answer(request)),
-                Ok(None) if self.received.len() < REQUEST_BYTES_MAX => return true,
-                Ok(None) => self.to_send = encode(&refusal(413, "request is too large")),
-                Err(reason) => self.to_send = encode(&refusal(400, &reason)),
+                Ok(None) => return true,
+                Err((status, reason)) => self.to_send = encode(&refusal(status, &reason)),
             }
         }
         match self.stream.write(&self.to_send) {
@@ -141,6 +146,9 @@ fn encode(answer: &Answer) -> Vec<u8> {
         202 => "Accepted",
         403 => "Forbidden",
         404 => "Not Found",
+        409 => "Conflict",
+        422 => "Unprocessable Content",
+        507 => "Insufficient Storage",
         413 => "Content Too Large",
         _ => "Bad Request",
     };
@@ -153,32 +161,36 @@ fn encode(answer: &Answer) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A whole request, or `None` when more bytes are needed.
-fn parse(received: &[u8], uid: u32) -> Result<Option<Request>, String> {
+/// A whole request, or `None` when more bytes are needed; else the status and the reason of a refusal.
+fn parse(received: &[u8], uid: u32) -> Result<Option<Request>, (u16, String)> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Request::new(&mut headers);
     let length = match head.parse(received) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(format!("bad request: {error}")),
+        Ok(httparse::Status::Partial) if received.len() < REQUEST_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err((413, "the request's head is too large".into())),
+        Err(error) => return Err((400, format!("bad request: {error}"))),
     };
+    let path = head.path.unwrap_or_default();
+    let bytes_max =
+        if path.starts_with("/v1/config/") { CONFIG_REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX };
     let mut body_length = 0usize;
     for header in head.headers.iter() {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err("send a Content-Length; chunked bodies are not read".into());
+            return Err((400, "send a Content-Length; chunked bodies are not read".into()));
         }
         if header.name.eq_ignore_ascii_case("content-length") {
             let value = std::str::from_utf8(header.value).unwrap_or_default();
-            body_length = value.parse().map_err(|_| format!("bad Content-Length {value:?}"))?;
+            body_length = value.parse().map_err(|_| (400, format!("bad Content-Length {value:?}")))?;
         }
     }
-    if body_length > REQUEST_BYTES_MAX - length.min(REQUEST_BYTES_MAX) {
-        return Err("body is too large".into());
+    if body_length > bytes_max - length.min(bytes_max) {
+        return Err((413, "the request's body is too large".into()));
     }
     let Some(body) = received.get(length..length + body_length) else { return Ok(None) };
     Ok(Some(Request {
         method: head.method.unwrap_or_default().to_owned(),
-        path: head.path.unwrap_or_default().to_owned(),
+        path: path.to_owned(),
         body: body.to_vec(),
         uid,
     }))
@@ -203,6 +215,9 @@ mod tests {
     fn nonsense_and_oversize_are_refused() {
         assert!(parse(b"\0\0\0\r\n\r\n", 0).is_err());
         assert!(parse(b"GET / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 0).is_err());
+        let config = b"POST /v1/config/apply HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n";
+        assert_eq!(parse(config, 0), Ok(None), "a machine config may be long");
+        assert!(parse(b"POST /v1/config/apply HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n", 0).is_err());
         assert!(parse(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 0).is_err());
         assert!(parse(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 0).is_err());
     }

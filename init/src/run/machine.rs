@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use vakt_wire::role::{Role, permits};
 
 use super::cgroup::Cgroups;
+use super::config_desk;
 use super::ctl::{Answer, Ctl, Request, refusal};
 use super::forward::Forward;
 use super::life::{Process, Service};
@@ -18,9 +19,11 @@ use super::power_button::PowerButtons;
 use super::sockets::{PortMap, Sockets};
 use super::spawn;
 use super::status::{self, MachineStatus};
+use crate::ledger::desk::{Desk, Effect};
+use crate::machine::config::write_hosts;
 use crate::machine::console::Console;
 use crate::manifest::Manifest;
-use crate::sandbox::{Plan, RUN};
+use crate::sandbox::{ETC, Plan, RUN};
 use crate::supervisor::{Action, Event, Goal, Supervisor};
 use crate::sys;
 
@@ -41,6 +44,8 @@ pub struct Setting {
     pub ports: PortMap,
     /// What the pages show of the machine.
     pub status: MachineStatus,
+    /// The machine config.
+    pub desk: Desk,
     /// Boot time of what `ready_after_s` counts from, on the boot clock.
     pub started_ms: u64,
 }
@@ -111,6 +116,9 @@ impl Machine {
             self.read_notices();
             self.read_output();
             self.answer();
+            if let Some(effect) = self.setting.desk.turn(sys::now_ms()) {
+                self.config_changed(&effect);
+            }
             if self.buttons.pressed() {
                 self.setting.console.line("vakt: power button");
                 self.event(&Event::Stop(Goal::PowerOff));
@@ -123,7 +131,8 @@ impl Machine {
     fn wait(&self) -> anyhow::Result<()> {
         let now = sys::now_ms();
         let longest = if self.forward.is_behind() { FLUSH_EVERY_MS } else { TURN_MS_MAX };
-        let until = self.supervisor.next_deadline_ms().unwrap_or(u64::MAX);
+        let deadlines = [self.supervisor.next_deadline_ms(), self.setting.desk.next_deadline_ms()];
+        let until = deadlines.into_iter().flatten().min().unwrap_or(u64::MAX);
         let timeout_ms = until.saturating_sub(now).min(longest);
         let timeout =
             Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
@@ -223,6 +232,9 @@ impl Machine {
             }
         }
         for name in ready {
+            if name == Role::Store.name() {
+                self.mirror();
+            }
             self.event(&Event::Ready(name));
             self.note_readiness();
         }
@@ -265,6 +277,7 @@ impl Machine {
         // The connections are taken out so that answering may read everything else.
         let now = sys::now_ms();
         let mut wish = None;
+        let mut effects = Vec::new();
         let (setting, supervisor, services, forward) =
             (&mut self.setting, &self.supervisor, &self.services, &self.forward);
         self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
@@ -283,13 +296,60 @@ impl Machine {
                 }
                 Err(answer) => answer,
             },
-            _ => refusal(404, "init knows GET /v1/services, GET /v1/machine and POST /v1/power"),
+            ("GET" | "POST", path) if path.starts_with("/v1/config") => {
+                let (answer, effect) = config_desk::answer(&mut setting.desk, &request, now, sys::unix_s());
+                effects.extend(effect);
+                answer
+            }
+            _ => refusal(404, "init knows /v1/services, /v1/machine, /v1/config and /v1/power"),
         });
+        for effect in effects {
+            self.config_changed(&effect);
+        }
         if let Some(goal) = wish {
             self.setting.console.line(&format!("vakt: web asks to {}", goal_name(goal)));
             self.event(&Event::Stop(goal));
         }
     }
+}
+
+impl Machine {
+    /// The config is another one, and its slices are written: whom it concerns begins anew.
+    fn config_changed(&mut self, effect: &Effect) {
+        let line = format!("vakt: {}", effect.line);
+        self.setting.console.line(&line);
+        self.forward.line(&self.setting.status.hostname, "init", 1, &line);
+        if let Err(error) = adopt(&self.setting.desk, &mut self.setting.status) {
+            self.setting.console.line(&format!("vakt: {error:#}"));
+        }
+        for role in &effect.restart {
+            self.event(&Event::Restart(role.name().to_owned()));
+        }
+        self.mirror();
+    }
+
+    /// Copies the ledger to the catalog, by a child that `reap` collects.
+    fn mirror(&mut self) {
+        let mut child = std::process::Command::new("/proc/self/exe");
+        child.arg("mirror").arg(self.setting.desk.file()).arg(Path::new(RUN).join("store/http.sock"));
+        if let Err(error) = child.spawn() {
+            self.setting.console.line(&format!("vakt: cannot copy the config to the catalog: {error}"));
+        }
+    }
+}
+
+/// Brings the machine itself to the config: its name, and what the pages show of it.
+///
+/// # Errors
+/// When the kernel does not take the name, or hosts(5) cannot be written.
+pub fn adopt(desk: &Desk, status: &mut MachineStatus) -> anyhow::Result<()> {
+    let config = desk.config();
+    status.hostname = config.hostname.to_string();
+    status.config_refused = desk.refused().map(str::to_owned);
+    status.ssh_public_keys =
+        desk.public_keys().iter().map(|(purpose, key)| ((*purpose).to_owned(), key.clone())).collect();
+    rustix::system::sethostname(config.hostname.as_str().as_bytes()).context("cannot set the host name")?;
+    write_hosts(Path::new(ETC), config)
 }
 
 fn goal_name(goal: Goal) -> &'static str {
@@ -300,7 +360,7 @@ fn goal_name(goal: Goal) -> &'static str {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Answer {
+pub(super) fn json(value: &impl serde::Serialize) -> Answer {
     match serde_json::to_string(value) {
         Ok(body) => Answer { status: 200, body },
         Err(error) => refusal(400, &format!("cannot encode the answer: {error}")),

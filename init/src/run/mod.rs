@@ -5,6 +5,7 @@
 //! bounds in each module.
 
 mod cgroup;
+mod config_desk;
 mod ctl;
 mod forward;
 mod life;
@@ -17,6 +18,6 @@ mod spawn;
 mod status;
 
 pub use cgroup::Cgroups;
-pub use machine::{Machine, Setting};
+pub use machine::{Machine, Setting, adopt};
 pub use sockets::PortMap;
 pub use status::MachineStatus;
