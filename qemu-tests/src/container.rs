@@ -32,13 +32,14 @@ pub fn config(more: &str) -> String {
     let hash: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "version = 1\nhostname = \"guard\"\n[scrape]\ninterval_s = 1\n[[token]]\nname = \"tests\"\nsha256 = \"{hash}\"\n\
-         scopes = [\"metrics:read\", \"metrics:write\", \"logs:read\", \"logs:write\"]\n{more}"
+         scopes = [\"metrics:read\", \"metrics:write\", \"logs:read\", \"logs:write\", \"config:read\", \"config:write\"]\n{more}"
     )
 }
 
 /// A running container. Dropping it ends it and removes what it left.
 #[derive(Debug)]
 pub struct Container {
+    command: Command,
     child: Child,
     /// Its console.
     pub console: Serial,
@@ -87,30 +88,35 @@ impl Container {
         let config = directory.path().join("vakt.toml");
         fs::write(&config, machine_config)?;
         let (https, syslog) = (free_port()?, free_port()?);
-        let mut child = Command::new(tree.join("usr/bin/vakt-init"))
-            .arg("container")
-            .arg("--root")
-            .arg(tree)
-            .arg("--state")
-            .arg(&state)
-            .arg("--config")
-            .arg(&config)
-            .arg("--map")
-            .arg(format!("443={https}"))
-            .arg("--map")
-            .arg(format!("514={syslog}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start vakt-init")?;
-        let pid = Serial::follow(child.stdout.take().context("no output")?, false);
-        let console = Serial::follow(child.stderr.take().context("no console")?, false);
-        let pid = pid.wait_for("vakt: container pid ", READY_WITHIN)?.parse()?;
-        let mut container =
-            Container { child, console, pid, https, syslog, fingerprint: String::new(), state, directory };
+        let mut command = Command::new(tree.join("usr/bin/vakt-init"));
+        command.arg("container").arg("--root").arg(tree).arg("--state").arg(&state);
+        command.arg("--config").arg(&config);
+        command.arg("--map").arg(format!("443={https}")).arg("--map").arg(format!("514={syslog}"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (child, console, pid) = launch(&mut command)?;
+        let mut container = Container {
+            command,
+            child,
+            console,
+            pid,
+            https,
+            syslog,
+            fingerprint: String::new(),
+            state,
+            directory,
+        };
         container.wait_until_ready()?;
         Ok(container)
+    }
+
+    /// Ends it in order and starts it again with the same state, config and addresses.
+    ///
+    /// # Errors
+    /// When it does not end or not get ready.
+    pub fn restart(&mut self) -> Result<()> {
+        ensure!(self.stop()?.success(), "the container did not end well:\n{}", self.console.text());
+        (self.child, self.console, self.pid) = launch(&mut self.command)?;
+        self.wait_until_ready()
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -254,6 +260,15 @@ impl Drop for Container {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The process, its console, and the pid of the container's init.
+fn launch(command: &mut Command) -> Result<(Child, Serial, i32)> {
+    let mut child = command.spawn().context("cannot start vakt-init")?;
+    let pid = Serial::follow(child.stdout.take().context("no output")?, false);
+    let console = Serial::follow(child.stderr.take().context("no console")?, false);
+    let pid = pid.wait_for("vakt: container pid ", READY_WITHIN)?.parse()?;
+    Ok((child, console, pid))
 }
 
 fn authorization() -> String {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
-use vakt_image::qemu::Machine;
+use vakt_image::qemu::{Machine, ready};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, DISK_BYTES, Image, POWER_OFF_WITHIN};
 
@@ -53,6 +53,7 @@ fn boots() -> Result<()> {
     second.eventually("/select/logsql/query?query=Linux&limit=5", |text| {
         (!text.trim().is_empty()).then_some(())
     })?;
+    locked_out(&second)?;
     // The key combination restarts in order. QEMU runs with -no-reboot: it ends there.
     second.guest.press_keys(&["ctrl", "alt", "delete"])?;
     let status = second.guest.wait(POWER_OFF_WITHIN)?;
@@ -60,6 +61,22 @@ fn boots() -> Result<()> {
     ensure!(console.contains("vakt: asked to reboot"), "no restart in order:\n{console}");
     ensure!(status.success(), "QEMU ended with {status}");
     Ok(())
+}
+
+/// An address that nobody reaches the box at: it is undone by itself, and the pages answer again.
+fn locked_out(appliance: &Appliance) -> Result<()> {
+    let text =
+        format!("{}[[network.interface]]\nname = \"eth0\"\naddress = [\"192.0.2.9/24\"]\n", config(""));
+    let wish = serde_json::json!({ "text": text, "confirm_within_s": 10, "why": "a typing error" });
+    let headers = "Content-Type: application/json\r\n";
+    let answer = appliance.post("/api/vakt/v1/config/apply", headers, wish.to_string().as_bytes())?;
+    ensure!(answer.status == 200, "the change was refused: {} {}", answer.status, answer.text());
+    let console = &appliance.guest.serial;
+    console.wait_for("vakt: network eth0 192.0.2.9/24", POWER_OFF_WITHIN)?;
+    console.wait_for("was not confirmed within 10 s and is undone", POWER_OFF_WITHIN)?;
+    let fingerprint = console.wait_for("vakt: fingerprint ", POWER_OFF_WITHIN)?;
+    ready::wait(appliance.https, &fingerprint, POWER_OFF_WITHIN)?;
+    appliance.eventually("/api/vakt/v1/config/history", |text| text.contains("a typing error").then_some(()))
 }
 
 /// Every number here is known from outside the guest.

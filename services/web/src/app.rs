@@ -175,6 +175,7 @@ impl App {
             Endpoint::Host => handlers::host::show(self, &caller, segment, &request).await,
             Endpoint::Logs => handlers::logs::show(self, &caller, &request).await,
             Endpoint::Repairs => handlers::repairs::show(self, &caller).await,
+            Endpoint::Config => handlers::config::answer(self, &caller, request).await,
             Endpoint::SignOut => handlers::sign_out::send(self, &caller, request).await,
             _ => handlers::overview::show(self, &caller).await,
         };

@@ -39,6 +39,8 @@ pub enum Endpoint {
     Logs,
     /// See `handlers`.
     Repairs,
+    /// The machine config: its page, and its API.
+    Config,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -77,6 +79,7 @@ const fn post(pattern: &'static str, access: Access, endpoint: Endpoint) -> Rout
 
 const METRICS_READ: Access = Access::Program(Scope::MetricsRead);
 const LOGS_READ: Access = Access::Program(Scope::LogsRead);
+const CONFIG_READ: Access = Access::Program(Scope::ConfigRead);
 
 /// Every URL.
 pub const ROUTES: &[Route] = &[
@@ -84,6 +87,8 @@ pub const ROUTES: &[Route] = &[
     get("/host/{}", Access::SignedIn, Endpoint::Host),
     get("/logs", Access::SignedIn, Endpoint::Logs),
     get("/repairs", Access::SignedIn, Endpoint::Repairs),
+    get("/config", Access::SignedIn, Endpoint::Config),
+    post("/config", Access::SignedIn, Endpoint::Config),
     get("/sign-in", Access::Visitor, Endpoint::SignIn),
     post("/sign-in", Access::Visitor, Endpoint::SignIn),
     get("/set-up", Access::Visitor, Endpoint::SetUp),
@@ -108,6 +113,10 @@ pub const ROUTES: &[Route] = &[
     post("/select/logsql/query", LOGS_READ, Endpoint::Log),
     get("/select/logsql/hits", LOGS_READ, Endpoint::Log),
     post("/select/logsql/hits", LOGS_READ, Endpoint::Log),
+    get("/api/vakt/v1/config", CONFIG_READ, Endpoint::Config),
+    get("/api/vakt/v1/config/history", CONFIG_READ, Endpoint::Config),
+    get("/api/vakt/v1/config/history/{}", CONFIG_READ, Endpoint::Config),
+    post("/api/vakt/v1/config/{}", Access::Program(Scope::ConfigWrite), Endpoint::Config),
     post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
 ];
 
@@ -189,8 +198,11 @@ mod tests {
                 route.endpoint,
                 Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs | Endpoint::SignOut
             );
+            let api = route.pattern.starts_with("/api/");
+            let page = page || (route.endpoint == Endpoint::Config && !api);
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
-            let passed_on = matches!(route.endpoint, Endpoint::Store | Endpoint::Log);
+            let passed_on = matches!(route.endpoint, Endpoint::Store | Endpoint::Log)
+                || (route.endpoint == Endpoint::Config && api);
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");
         }
     }

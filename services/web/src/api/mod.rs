@@ -4,6 +4,7 @@
 //! signed in may read (GET) with its cookie. Bodies and answers are streamed, bounded by
 //! [`WRITE_BYTES_MAX`] and [`QUERY_BYTES_MAX`]; hop-by-hop headers and cookies stay here.
 
+mod config;
 mod token;
 
 use std::io;
@@ -37,14 +38,18 @@ const PASSED_BACK: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
 /// Passes a request on, if its caller may.
 pub async fn answer(app: &App, route: &Route, scope: Scope, caller: &Caller, request: Request) -> Response {
     let cookie_reads = caller.session.is_some() && request.method() != Method::POST;
+    let mut by = String::new();
     if !cookie_reads || request.header("authorization").is_some() {
         match token::check(&app.tokens, request.header("authorization"), scope) {
-            Ok(_name) => {}
+            Ok(name) => by = format!("token {name}"),
             Err(refusal) => {
                 audit::decided("token", refusal.token(), caller.address, false, refusal.reason());
                 return refused(&refusal, scope);
             }
         }
+    }
+    if route.endpoint == Endpoint::Config {
+        return config::answer(app, &by, caller, request).await;
     }
     pass_on(app, route, request).await
 }

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod collector;
+pub mod config;
 pub mod init;
 pub mod log;
 pub mod repair;
@@ -37,6 +38,8 @@ pub struct Backends {
     pub repair: repair::Repair,
     /// Services and the machine.
     pub init: init::Init,
+    /// The machine config, which init keeps.
+    pub config: config::Config,
     /// Sources of metrics.
     pub collector: collector::Collector,
     /// The store and the log, for requests that are passed on as they are.
@@ -53,6 +56,7 @@ impl Backends {
             log: log::Log(client(&sockets.log)),
             repair: repair::Repair(client(&sockets.repair)),
             init: init::Init(client(&sockets.init)),
+            config: config::Config(client(&sockets.init)),
             collector: collector::Collector(client(&sockets.collector)),
             raw_store: Client::unix(&sockets.store).within(API_WITHIN),
             raw_log: Client::unix(&sockets.log).within(API_WITHIN),

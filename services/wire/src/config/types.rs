@@ -122,6 +122,12 @@ pub enum Scope {
     /// Push logs.
     #[serde(rename = "logs:write")]
     LogsWrite,
+    /// See the machine config and its history, without secrets.
+    #[serde(rename = "config:read")]
+    ConfigRead,
+    /// Change the machine config: this is to be the administrator.
+    #[serde(rename = "config:write")]
+    ConfigWrite,
 }
 
 /// `[ssh]`: OpenSSH private keys, whole files as multi-line strings.
