@@ -39,7 +39,6 @@ pub mod row;
 pub mod serve;
 pub mod shelf;
 pub mod stages;
-pub mod sys;
 pub mod syslog;
 pub mod time;
 pub mod words;

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use vakt_wire::heap;
 
 use crate::append::Segment;
 use crate::flush::{self, Retention};
@@ -18,7 +19,6 @@ use crate::gate::Held;
 use crate::intake::{BATCH_BYTES, Batch, Entered, Intake, Parser};
 use crate::ring::{Ring, Taken};
 use crate::shelf::{Frame, Sealed, Shelf};
-use crate::sys;
 use crate::time;
 
 /// What was appended is durable at the latest after this time: together with
@@ -263,7 +263,7 @@ impl Flusher {
                 Ok(sealed) => {
                     self.flush(&sealed);
                     drop(sealed);
-                    sys::trim_heap();
+                    heap::trim();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -273,7 +273,7 @@ impl Flusher {
             }
             if checked.is_none_or(|at| at.elapsed() >= RETENTION_EVERY) {
                 flush::apply_retention(&self.shelf, self.retention, time::now());
-                sys::trim_heap();
+                heap::trim();
                 checked = Some(Instant::now());
             }
         }
