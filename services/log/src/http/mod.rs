@@ -1,6 +1,5 @@
 //! The HTTP side: who may call what, and the endpoints.
 
-mod form;
 mod insert;
 mod select;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vakt_wire::form::{decode, pairs};
 use vakt_wire::http::{Request, read};
 
 use crate::promql::QueryError;
@@ -18,16 +19,16 @@ impl Form {
     /// # Errors
     /// [`QueryError::BadData`] when the body is too large or breaks off.
     pub async fn of(request: Request) -> Result<Form, QueryError> {
-        let mut pairs = parse(request.uri().query().unwrap_or_default());
+        let mut parameters = pairs(request.uri().query().unwrap_or_default());
         let is_form = request
             .header("content-type")
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
         if is_form {
             let body = read(request.body, FORM_BYTES_MAX).await;
             let body = body.map_err(|error| QueryError::BadData(error.to_string()))?;
-            pairs.extend(parse(&String::from_utf8_lossy(&body)));
+            parameters.extend(pairs(&String::from_utf8_lossy(&body)));
         }
-        Ok(Form(pairs))
+        Ok(Form(parameters))
     }
 
     /// The first value of `name`, empty ones counted as absent.
@@ -76,36 +77,6 @@ impl Form {
 /// An error about one parameter, in Prometheus' form.
 pub fn invalid(name: &str, reason: impl std::fmt::Display) -> QueryError {
     QueryError::BadData(format!("invalid parameter \"{name}\": {reason}"))
-}
-
-fn parse(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name, true), decode(value, true)))
-        .collect()
-}
-
-/// Undoes percent-encoding; a stray `%` stays as it is.
-pub fn decode(text: &str, plus_is_space: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-        match (first, after) {
-            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes.push(high << 4 | low);
-                    rest = tail;
-                }
-                _ => bytes.push(b'%'),
-            },
-            (b'+', _) if plus_is_space => bytes.push(b' '),
-            _ => bytes.push(first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The label in `/api/v1/label/<name>/values`.
@@ -201,7 +172,7 @@ mod tests {
 
     #[test]
     fn forms_are_decoded() {
-        let form = Form(parse("query=a%2Bb+c&match[]=x&match%5B%5D=y&empty=&stray=%zz"));
+        let form = Form(pairs("query=a%2Bb+c&match[]=x&match%5B%5D=y&empty=&stray=%zz"));
         assert_eq!(form.get("query"), Some("a+b c"));
         assert_eq!(form.all("match[]").collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!((form.get("empty"), form.get("stray")), (None, Some("%zz")));
