@@ -40,5 +40,6 @@ pub mod serve;
 pub mod shelf;
 pub mod stages;
 pub mod syslog;
-pub mod time;
 pub mod words;
+
+pub use vakt_wire::time;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vakt_wire::form::{decode, pairs};
 use vakt_wire::http::{Request, read};
+use vakt_wire::time::days_from_civil;
 
 use crate::promql::QueryError;
 
@@ -131,12 +132,7 @@ fn rfc3339(text: &str) -> Option<i64> {
             sign * (number(start + 1..start + 3)? * 60 + number(start + 4..start + 6)?)
         }
     };
-    // Days since the epoch (Howard Hinnant's `days_from_civil`).
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (shifted_year.div_euclid(400), shifted_year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days =
-        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let days = days_from_civil(year, month, day);
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset_minutes * 60;
     Some(seconds * 1000 + millis)
 }
