@@ -162,7 +162,7 @@ impl SystemdPeer {
         self.write("/etc/ssh/ssh_host_ed25519_key", &self.host_key.private)?;
         self.write("/etc/ssh/ssh_host_ed25519_key.pub", &self.host_key.public)?;
         self.run("chmod 600 /etc/ssh/ssh_host_ed25519_key && systemctl start ssh.service")?;
-        self.write("/root/enrol.sh", &enrolment.script())?;
+        self.write("/root/enrol.sh", enrolment.script())?;
         // The script's reload lets sshd close its socket for a moment; a restart is waited for.
         self.run("sh /root/enrol.sh && systemctl restart ssh.service")?;
         Ok(())
