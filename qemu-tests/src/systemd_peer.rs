@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 use vakt_peer::systemd::Verb;
 use vakt_repair::enrol::Enrolment;
 
-use forward::Forward;
+pub use forward::Forward;
 pub use keys::KeyPair;
 
 /// Boot and set-up take about a second; a loaded builder gets this long.
@@ -90,18 +90,25 @@ fn cgroup2() -> Option<PathBuf> {
 impl SystemdPeer {
     /// Boots a peer, enrols it, and waits until its sshd answers.
     pub fn start() -> Result<SystemdPeer> {
-        if let Some(reason) = missing() {
-            bail!("{reason}");
-        }
-        let tree = tree::ready()?;
-        let mut peer = SystemdPeer::boot(&tree)?;
-        peer.wait_until("systemd to be up", |peer| peer.is_up())?;
+        let mut peer = SystemdPeer::bare("")?;
         peer.enrol()?;
         peer.forward = Some(Forward::start(peer.pid, 22)?);
         Ok(peer)
     }
 
-    fn boot(tree: &Path) -> Result<SystemdPeer> {
+    /// Boots a peer with nothing added: no keys, no sshd. Of the capabilities that reach beyond its namespaces
+    /// it keeps those in `kept`, such as `syslog,bpf`; with `syslog` it has /dev/kmsg.
+    pub fn bare(kept: &str) -> Result<SystemdPeer> {
+        if let Some(reason) = missing() {
+            bail!("{reason}");
+        }
+        let tree = tree::ready()?;
+        let peer = SystemdPeer::boot(&tree, kept)?;
+        peer.wait_until("systemd to be up", |peer| peer.is_up())?;
+        Ok(peer)
+    }
+
+    fn boot(tree: &Path, kept: &str) -> Result<SystemdPeer> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("vakt-peer-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let room = std::env::temp_dir().join(&name);
@@ -110,6 +117,7 @@ impl SystemdPeer {
         let mut keeper = Command::new("/bin/sh")
             .arg(scripts.join("keeper.sh"))
             .args([tree, &room, &cgroup, &scripts.join("inside.sh")])
+            .arg(kept)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -154,7 +162,7 @@ impl SystemdPeer {
         self.write("/etc/ssh/ssh_host_ed25519_key", &self.host_key.private)?;
         self.write("/etc/ssh/ssh_host_ed25519_key.pub", &self.host_key.public)?;
         self.run("chmod 600 /etc/ssh/ssh_host_ed25519_key && systemctl start ssh.service")?;
-        self.write("/root/enrol.sh", &enrolment.script())?;
+        self.write("/root/enrol.sh", enrolment.script())?;
         // The script's reload lets sshd close its socket for a moment; a restart is waited for.
         self.run("sh /root/enrol.sh && systemctl restart ssh.service")?;
         Ok(())
@@ -183,15 +191,25 @@ impl SystemdPeer {
     /// Runs a shell command inside as root and returns what it printed; an exit status other than 0 is an
     /// error that holds standard output and error.
     pub fn run(&self, command: &str) -> Result<String> {
-        self.feed(command, "")
+        self.feed(command, b"")
     }
 
     /// Writes a file inside.
-    pub fn write(&self, path: &str, text: &str) -> Result<()> {
-        self.feed(&format!("cat >{path}"), text).map(drop)
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        self.feed(&format!("cat >{path}"), content.as_ref()).map(drop)
     }
 
-    fn feed(&self, command: &str, input: &str) -> Result<String> {
+    /// Where a path of the peer is seen from this machine; a unix socket is connected to by it.
+    pub fn seen(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+    }
+
+    /// A door to a TCP port of the peer's loopback.
+    pub fn door(&self, port: u16) -> Result<Forward> {
+        Forward::start(self.pid, port)
+    }
+
+    fn feed(&self, command: &str, input: &[u8]) -> Result<String> {
         let mut child = Command::new("nsenter")
             .args(["--target", &self.pid.to_string()])
             .args(["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--"])
@@ -202,7 +220,7 @@ impl SystemdPeer {
             .spawn()
             .context("cannot run nsenter")?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).with_context(|| format!("cannot feed `{command}`"))?;
+            stdin.write_all(input).with_context(|| format!("cannot feed `{command}`"))?;
         }
         let output = child.wait_with_output()?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

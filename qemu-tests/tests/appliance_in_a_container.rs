@@ -185,14 +185,14 @@ fn drains_under_load() -> Result<()> {
                 }
             });
         }
-        let stop_syslog = &stop;
-        scope.spawn(move || {
-            let Ok(mut stream) = TcpStream::connect(syslog) else { return };
-            // Long lines: the log service holds at most 4 MiB of what is not written yet, and an insert
-            // waits behind all of it.
-            let line = format!("<13>{}\n", "load ".repeat(400));
-            while !stop_syslog.load(Ordering::Relaxed) && stream.write_all(line.as_bytes()).is_ok() {}
-        });
+        // Long lines fill what may be in flight by their bytes, lines of ten bytes by their number.
+        for line in [format!("<13>{}\n", "load ".repeat(400)), "<13>short\n".to_owned()] {
+            let stop_syslog = &stop;
+            scope.spawn(move || {
+                let Ok(mut stream) = TcpStream::connect(syslog) else { return };
+                while !stop_syslog.load(Ordering::Relaxed) && stream.write_all(line.as_bytes()).is_ok() {}
+            });
+        }
         let result = container
             .wait_for("20 accepted inserts", || Ok((accepted.load(Ordering::Relaxed) > 20).then_some(())))
             .and_then(|()| container.stop())

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs in the fresh namespaces: builds the root of the peer over the base tree and becomes its systemd.
 # What a container may not change on this kernel (/sys, /proc/sys) is read-only, and systemd starts without
-# the capabilities that reach beyond its namespaces.
+# the capabilities that reach beyond its namespaces, except those in the third argument.
 set -eu
-tree=$1 room=$2
+tree=$1 room=$2 kept=$3
 
 mount -t tmpfs -o mode=755 tmpfs "$room"
 mkdir "$room/upper" "$room/work" "$room/root"
@@ -17,7 +17,9 @@ mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 
 mount -t tmpfs -o mode=755 tmpfs dev
-for node in null zero full random urandom tty; do
+nodes="null zero full random urandom tty"
+case ",$kept," in *,syslog,*) nodes="$nodes kmsg" ;; esac
+for node in $nodes; do
     touch "dev/$node"
     mount --bind "/dev/$node" "dev/$node"
 done
@@ -32,6 +34,13 @@ pivot_root . .old
 cd /
 umount -l /.old
 rmdir /.old
+dropped=
+for capability in sys_module sys_time sys_rawio syslog mac_admin mac_override bpf perfmon; do
+    case ",$kept," in
+    *,$capability,*) ;;
+    *) dropped=$dropped,-$capability ;;
+    esac
+done
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=vakt-test \
-    setpriv --bounding-set=-sys_module,-sys_time,-sys_rawio,-syslog,-mac_admin,-mac_override,-bpf,-perfmon \
+    setpriv --bounding-set="${dropped#,}" \
     /lib/systemd/systemd --show-status=no --log-target=journal

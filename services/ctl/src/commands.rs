@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Value, json};
 use similar::TextDiff;
+use vakt_wire::time;
 
 use crate::box_api::BoxApi;
-use crate::duration::seconds;
 
 /// Where the config is in the API.
 const CONFIG: &str = "/api/vakt/v1/config";
@@ -121,6 +121,12 @@ impl Config {
     }
 }
 
+/// Seconds of `90s`, `5m` or `1h`.
+fn seconds(text: &str) -> Result<u32, String> {
+    let length = time::parse_duration(text).and_then(|ns| u32::try_from(ns / 1_000_000_000).ok());
+    length.ok_or_else(|| format!("{text:?} is no length of time; example: 5m"))
+}
+
 fn put(wish: &mut Value, key: &str, value: Option<u64>) {
     if let Some(value) = value {
         wish[key] = value.into();
@@ -175,12 +181,13 @@ fn applied(found: &Value, at_boot: bool, out: &mut impl Write) -> anyhow::Result
 fn history(found: &Value, out: &mut impl Write) -> anyhow::Result<()> {
     for revision in found["revisions"].as_array().into_iter().flatten() {
         let sign = if revision["in_force"] == true { "*" } else { " " };
+        let at_s = revision["at_s"].as_i64().unwrap_or(0);
         let word = |key: &str| revision[key].as_str().unwrap_or_default();
         write!(
             out,
             "{sign} {:>5}  {}  {}",
             revision["number"].as_u64().unwrap_or(0),
-            utc(&revision["at_s"]),
+            time::rfc3339(at_s.saturating_mul(1_000_000_000)),
             word("by")
         )?;
         for remark in [word("why"), word("undone")].into_iter().filter(|text| !text.is_empty()) {
@@ -191,29 +198,17 @@ fn history(found: &Value, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Unix seconds as `2026-11-22 10:00:00Z` (Hinnant, "chrono-compatible low-level date algorithms").
-fn utc(at_s: &Value) -> String {
-    let at_s = at_s.as_i64().unwrap_or(0);
-    let (days, second) = (at_s.div_euclid(86_400), at_s.rem_euclid(86_400));
-    let z = days + 719_468;
-    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{:02} {:02}:{:02}:{:02}Z",
-        doy - (153 * mp + 2) / 5 + 1,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_of_a_trial_has_a_unit() {
+        assert_eq!((seconds("5m"), seconds("90s")), (Ok(300), Ok(90)));
+        for text in ["", "5", "m", "-5m", "200y"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_history_is_a_line_a_revision_with_a_mark_at_the_one_in_force() {
@@ -226,9 +221,9 @@ mod tests {
         history(&found, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "      1  1970-01-01 00:00:00Z  defaults\n\
-             *     2  2026-10-24 12:00:00Z  admin; new disk\n\
-             \x20     3  2000-02-29 00:00:00Z  x; late\n"
+            "      1  1970-01-01T00:00:00Z  defaults\n\
+             *     2  2026-10-24T12:00:00Z  admin; new disk\n\
+             \x20     3  2000-02-29T00:00:00Z  x; late\n"
         );
     }
 }

@@ -2,5 +2,4 @@
 
 pub mod box_api;
 pub mod commands;
-pub mod duration;
 pub mod https;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
+use crate::gate::{Gate, Held, Places, Share};
 use crate::json::{self, JsonLines};
 use crate::kmsg;
+use crate::lanes::{Lane, Lanes};
 use crate::metrics::Metrics;
 use crate::record::{Record, quarantined};
-use crate::ring::{Gate, IN_FLIGHT_BYTES_MAX, PATIENT_BYTES_MAX, Ring};
 use crate::syslog;
 use crate::time::DAY;
 
@@ -96,20 +97,38 @@ pub enum Raw {
 }
 
 impl Raw {
-    /// Bytes that count for the gate.
-    fn weight(&self) -> usize {
+    /// What counts for the gate.
+    fn cost(&self) -> usize {
         match self {
-            Raw::Syslog { bytes, .. } | Raw::Kernel { bytes } | Raw::JsonLine { bytes, .. } => bytes.len(),
-            Raw::Barrier(_) => 0,
+            Raw::Syslog { bytes, .. } | Raw::Kernel { bytes } | Raw::JsonLine { bytes, .. } => {
+                Gate::cost(bytes.len())
+            }
+            Raw::Barrier(_) => Gate::cost(0),
+        }
+    }
+
+    fn lane(&self) -> Lane {
+        match self {
+            Raw::Syslog { .. } | Raw::Kernel { .. } => Lane::Flow,
+            Raw::JsonLine { .. } | Raw::Barrier(_) => Lane::Insert,
         }
     }
 }
 
-/// The front door: the ring before the parser and the gate over all.
+/// A message that the gate let in.
+#[derive(Debug)]
+pub struct Entered {
+    /// The message.
+    pub raw: Raw,
+    /// What it takes of the gate until it is durable.
+    pub held: Held,
+}
+
+/// The front door: the gate, and behind it the lanes before the parser.
 #[derive(Debug, Default)]
 pub struct Intake {
     /// Received, not yet parsed.
-    pub ring: Ring<Raw>,
+    pub lanes: Lanes<Entered>,
     /// Received, not yet durable.
     pub gate: Gate,
     /// Counts.
@@ -119,28 +138,39 @@ pub struct Intake {
 impl Intake {
     /// Hands in a message of a sender that cannot wait. It is dropped and counted when the intake is full.
     pub fn offer(&self, raw: Raw) {
-        let weight = raw.weight();
-        if !self.gate.try_enter(weight, IN_FLIGHT_BYTES_MAX) {
-            self.metrics.shed.add(1);
-        } else if self.ring.try_push(raw, 1).is_err() {
-            self.gate.leave(weight);
-            self.metrics.shed.add(1);
+        match self.gate.try_enter(raw.cost()) {
+            Some(places) => self.enter(raw, Share::Datagram, places),
+            None => self.metrics.shed.add(1),
         }
     }
 
-    /// Hands in a message of a sender that can wait.
+    /// Hands in a message of a sender that can wait. After [`Intake::close`] it is dropped and counted; a
+    /// barrier then is never answered. May be dropped while it waits: the message is not in then.
     pub async fn deliver(&self, raw: Raw) {
-        self.gate.enter(raw.weight(), PATIENT_BYTES_MAX).await;
-        let mut raw = raw;
-        loop {
-            let mut room = std::pin::pin!(self.ring.room());
-            room.as_mut().enable();
-            match self.ring.try_push(raw, 1) {
-                Ok(()) => return,
-                Err(back) => raw = back,
-            }
-            room.await;
+        let share = match raw.lane() {
+            Lane::Insert => Share::Insert,
+            Lane::Flow => Share::Patient,
+        };
+        match self.gate.enter(share, raw.cost()).await {
+            Ok(places) => self.enter(raw, share, places),
+            Err(_) => self.metrics.shed.add(1),
         }
+    }
+
+    fn enter(&self, raw: Raw, share: Share, places: Places<'_>) {
+        let (lane, cost) = (raw.lane(), raw.cost());
+        let mut held = Held::default();
+        held.add(share, cost);
+        match self.lanes.push(lane, Entered { raw, held }, cost) {
+            Ok(()) => places.kept(),
+            Err(_) => self.metrics.shed.add(1),
+        }
+    }
+
+    /// Takes nothing any more; what is in the lanes is still parsed and written.
+    pub fn close(&self) {
+        self.gate.close();
+        self.lanes.close();
     }
 }
 
@@ -151,8 +181,8 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// How many.
     pub rows: usize,
-    /// Bytes that leave the gate when the batch is durable.
-    pub weight: usize,
+    /// What leaves the gate when the batch is durable.
+    pub held: Held,
     /// The HTTP inserts that have rows in it.
     pub inserts: Vec<Arc<Tally>>,
     /// Who waits for its durability.
@@ -162,7 +192,7 @@ pub struct Batch {
 impl Batch {
     /// Is there anything in it, a barrier included?
     pub fn is_empty(&self) -> bool {
-        self.rows == 0 && self.weight == 0 && self.barriers.is_empty()
+        self.rows == 0 && self.barriers.is_empty()
     }
 }
 
@@ -178,7 +208,6 @@ pub struct Parser {
 impl Parser {
     /// Parses one message into `batch`. Whatever it is, it leaves a row (or answers as a barrier).
     pub fn parse(&self, raw: Raw, now_ns: i64, batch: &mut Batch, metrics: &Metrics) {
-        batch.weight += raw.weight();
         match raw {
             Raw::Barrier(done) => batch.barriers.push(done),
             Raw::Syslog { bytes, received_ns, input } => {
@@ -249,6 +278,7 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::IN_FLIGHT_BYTES_MAX;
     use crate::row;
 
     fn parser() -> Parser {
@@ -302,17 +332,30 @@ mod tests {
             (tally.accepted.load(Ordering::Relaxed), tally.quarantined.load(Ordering::Relaxed)),
             (2, 1)
         );
-        assert_eq!((batch.rows, batch.inserts.len(), batch.weight), (3, 1, 25));
+        assert_eq!((batch.rows, batch.inserts.len()), (3, 1));
+    }
+
+    fn message(bytes: usize) -> Raw {
+        Raw::Syslog { bytes: vec![b'x'; bytes], received_ns: 0, input: Input::Unix }
     }
 
     #[test]
     fn a_full_intake_sheds_datagrams_and_counts_them() {
         let intake = Intake::default();
-        let message =
-            |bytes: usize| Raw::Syslog { bytes: vec![b'x'; bytes], received_ns: 0, input: Input::Unix };
         for _ in 0..5 {
             intake.offer(message(IN_FLIGHT_BYTES_MAX / 4));
         }
-        assert_eq!((intake.ring.slots(), intake.metrics.shed.get()), (4, 1));
+        assert_eq!((intake.lanes.items(), intake.metrics.shed.get()), (4, 1));
+    }
+
+    #[tokio::test]
+    async fn a_closed_intake_takes_nothing_and_answers_no_barrier() {
+        let intake = Intake::default();
+        intake.close();
+        intake.deliver(message(10)).await;
+        let (done, durable) = oneshot::channel();
+        intake.deliver(Raw::Barrier(done)).await;
+        assert!(durable.await.is_err());
+        assert_eq!((intake.lanes.items(), intake.gate.bytes(), intake.metrics.shed.get()), (0, 0, 2));
     }
 }

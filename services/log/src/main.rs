@@ -61,7 +61,7 @@ fn retention(text: &str) -> Result<i64, String> {
 const BLOCKING_THREADS_MAX: usize = 2;
 
 fn main() -> anyhow::Result<()> {
-    vakt_log::sys::bound_heap();
+    vakt_wire::heap::bound();
     let Command::Serve(flags) = Cli::parse().command;
     vakt_wire::logging::start("log");
     let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -46,7 +46,7 @@ counters! {
     received_kmsg,
     /// JSON lines received.
     received_jsonline,
-    /// Messages dropped on receipt because the intake was full.
+    /// Messages dropped on receipt because the intake was full or closed.
     shed,
     /// Kernel records that were overwritten before they were read.
     kmsg_overrun,
@@ -89,11 +89,11 @@ counters! {
 /// Values that go up and down, read when asked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
-    /// Slots taken in the ring before the parser.
+    /// Messages in the lanes before the parser.
     pub receive_slots: usize,
-    /// Slots taken in the ring before the writer.
+    /// Rows in the ring before the writer.
     pub write_slots: usize,
-    /// Bytes received and not yet durable.
+    /// Bytes received and not yet durable, as [`crate::gate`] counts them.
     pub in_flight_bytes: usize,
     /// Rows that are not in a block yet.
     pub hot_rows: usize,

@@ -1,39 +1,25 @@
-//! Bounded queues between the stages receive, parse and write.
-//!
-//! A ring is bounded by slots, the whole intake by bytes ([`Gate`]): together they bound what a kill
-//! can lose. Who can wait (TCP, HTTP) waits for room; who cannot (UDP) is told that there is none.
+//! The bounded queue between parser and writer, in rows.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+/// Rows in the ring. It is short because whatever is in it stands before the next insert; the place to wait
+/// is the lanes, where inserts overtake. Four of the parser's turns keep the writer busy.
+pub const ROWS_MAX: usize = 4096;
 
-/// Slots of each ring: one a message between receive and parse, one a row between parse and write.
-pub const SLOTS_MAX: usize = 65_536;
-
-/// Bytes of messages that are received but not yet durable, over both rings and the unsynced end of
-/// the append log. This is the size that a kill can lose, and less than 64 Ki short messages.
-pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
-
-/// The share of [`IN_FLIGHT_BYTES_MAX`] for senders that can wait, so that a bulk insert does not
-/// make UDP lose messages.
-pub const PATIENT_BYTES_MAX: usize = 3 << 20;
-
-/// A queue of items that weigh one slot or more. Any number of producers, one consumer thread.
+/// A queue of items that weigh one row or more. One producer thread, one consumer thread.
 #[derive(Debug)]
 pub struct Ring<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
     emptied: Condvar,
-    room: Notify,
 }
 
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
-    slots: usize,
+    rows: usize,
     closed: bool,
 }
 
@@ -50,13 +36,8 @@ pub enum Taken {
 
 impl<T> Default for Ring<T> {
     fn default() -> Ring<T> {
-        let state = State { items: VecDeque::new(), slots: 0, closed: false };
-        Ring {
-            state: Mutex::new(state),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-            room: Notify::new(),
-        }
+        let state = State { items: VecDeque::new(), rows: 0, closed: false };
+        Ring { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new() }
     }
 }
 
@@ -66,31 +47,19 @@ impl<T> Ring<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item that takes `slots` slots, or gives it back when there is no room or the ring is
-    /// closed. An empty ring takes an item of any weight.
-    ///
-    /// # Errors
-    /// The item.
-    pub fn try_push(&self, item: T, slots: usize) -> Result<(), T> {
-        let mut state = self.lock();
-        if state.closed || (state.slots + slots > SLOTS_MAX && !state.items.is_empty()) {
-            return Err(item);
+    /// Adds an item of `rows` as soon as there is room; blocks the thread. An empty ring takes an item of
+    /// any weight. After [`Ring::close`] the item is dropped: nobody would take it.
+    pub fn push_blocking(&self, item: T, rows: usize) {
+        let mut state = self
+            .emptied
+            .wait_while(self.lock(), |state| {
+                state.rows + rows > ROWS_MAX && !state.items.is_empty() && !state.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return;
         }
-        state.slots += slots;
-        state.items.push_back(item);
-        drop(state);
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Adds an item as soon as there is room; blocks the thread. The item is lost when the ring is
-    /// closed, which its consumer does never while a producer lives.
-    pub fn push_blocking(&self, item: T, slots: usize) {
-        let mut state = self.lock();
-        while state.slots + slots > SLOTS_MAX && !state.items.is_empty() && !state.closed {
-            state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.slots += slots;
+        state.rows += rows;
         state.items.push_back(item);
         drop(state);
         self.filled.notify_one();
@@ -106,12 +75,9 @@ impl<T> Ring<T> {
             return if state.closed { Taken::Closed } else { Taken::Nothing };
         }
         into.extend(state.items.drain(..));
-        // A burst must not pin its memory for good.
-        state.items.shrink_to(1024);
-        state.slots = 0;
+        state.rows = 0;
         drop(state);
         self.emptied.notify_all();
-        self.room.notify_waiters();
         Taken::Some
     }
 
@@ -122,58 +88,9 @@ impl<T> Ring<T> {
         self.emptied.notify_all();
     }
 
-    /// Fires when the consumer has made room. Create it before trying, await it after a refusal.
-    pub fn room(&self) -> tokio::sync::futures::Notified<'_> {
-        self.room.notified()
-    }
-
-    /// Slots that are taken now.
-    pub fn slots(&self) -> usize {
-        self.lock().slots
-    }
-}
-
-/// Counts the bytes that were received and are not yet durable.
-#[derive(Debug, Default)]
-pub struct Gate {
-    bytes: AtomicUsize,
-    left: Notify,
-}
-
-impl Gate {
-    /// Lets `bytes` in if no more than `bytes_max` are inside then. A message larger than that goes
-    /// in alone.
-    pub fn try_enter(&self, bytes: usize, bytes_max: usize) -> bool {
-        let inside = self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        let fits = inside == 0 || inside + bytes <= bytes_max;
-        if !fits {
-            self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        }
-        fits
-    }
-
-    /// Waits until `bytes` are let in.
-    pub async fn enter(&self, bytes: usize, bytes_max: usize) {
-        loop {
-            let left = self.left.notified();
-            let mut left = std::pin::pin!(left);
-            left.as_mut().enable();
-            if self.try_enter(bytes, bytes_max) {
-                return;
-            }
-            left.await;
-        }
-    }
-
-    /// `bytes` are durable, or were given up.
-    pub fn leave(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        self.left.notify_waiters();
-    }
-
-    /// Bytes inside now.
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
+    /// Rows in it now.
+    pub fn rows(&self) -> usize {
+        self.lock().rows
     }
 }
 
@@ -182,34 +99,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_ring_gives_the_item_back() {
+    fn a_full_ring_holds_its_producer_until_it_is_taken() {
         let ring = Ring::default();
-        assert_eq!(ring.try_push('a', SLOTS_MAX), Ok(()));
-        assert_eq!(ring.try_push('b', 1), Err('b'));
-        let mut out = Vec::new();
-        assert_eq!(ring.take(&mut out, Duration::ZERO), Taken::Some);
-        assert_eq!((out.as_slice(), ring.slots()), (['a'].as_slice(), 0));
-        assert_eq!(ring.take(&mut out, Duration::ZERO), Taken::Nothing);
+        ring.push_blocking('a', ROWS_MAX * 2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| ring.push_blocking('b', 1));
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            assert_eq!(ring.take(&mut first, Duration::MAX), Taken::Some);
+            assert_eq!(ring.take(&mut second, Duration::MAX), Taken::Some);
+            assert_eq!((first, second), (vec!['a'], vec!['b']));
+        });
+        assert_eq!(ring.take(&mut Vec::new(), Duration::ZERO), Taken::Nothing);
     }
 
     #[test]
     fn a_closed_ring_is_emptied_and_takes_no_more() {
         let ring = Ring::default();
-        ring.try_push(1, 1).unwrap();
+        ring.push_blocking(1, 1);
         ring.close();
-        assert_eq!(ring.try_push(2, 1), Err(2));
+        ring.push_blocking(2, 1);
         let mut out = Vec::new();
         assert_eq!(ring.take(&mut out, Duration::MAX), Taken::Some);
         assert_eq!(ring.take(&mut out, Duration::MAX), Taken::Closed);
-    }
-
-    #[test]
-    fn the_gate_bounds_bytes_and_lets_one_giant_pass_alone() {
-        let gate = Gate::default();
-        assert!(gate.try_enter(10, 5));
-        assert!(!gate.try_enter(1, 5));
-        gate.leave(10);
-        assert!(gate.try_enter(5, 5));
-        assert_eq!(gate.bytes(), 5);
+        assert_eq!((out.as_slice(), ring.rows()), ([1].as_slice(), 0));
     }
 }

@@ -89,11 +89,15 @@ pub async fn serve(options: Options) -> Result<()> {
     };
     tokio::select! {
         () = until_stop => {}
-        () = failed.cancelled() => {}
+        () = failed.cancelled() => {
+            // Nobody makes room any more: who waits for it must be told, or would not end.
+            stop.cancel();
+            stages.intake.close();
+        }
     }
     receivers.close();
     receivers.wait().await;
-    stages.intake.ring.close();
+    stages.intake.close();
     tokio::task::spawn_blocking(move || stages.join()).await?
 }
 

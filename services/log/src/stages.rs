@@ -11,19 +11,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use vakt_wire::heap;
 
 use crate::append::Segment;
 use crate::flush::{self, Retention};
-use crate::intake::{BATCH_BYTES, Batch, Intake, Parser, Raw};
+use crate::gate::Held;
+use crate::intake::{BATCH_BYTES, Batch, Entered, Intake, Parser};
 use crate::ring::{Ring, Taken};
 use crate::shelf::{Frame, Sealed, Shelf};
-use crate::sys;
 use crate::time;
 
 /// What was appended is durable at the latest after this time: together with
-/// [`crate::ring::IN_FLIGHT_BYTES_MAX`] it bounds what a power cut takes of unacknowledged messages.
+/// [`crate::gate::IN_FLIGHT_BYTES_MAX`] it bounds what a power cut takes of unacknowledged messages.
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
-/// Bytes of messages after which the writer syncs without waiting for the time.
+/// Bytes of messages (as [`crate::gate`] counts them) after which the writer syncs without waiting for the time.
 pub const SYNC_BYTES: usize = 512 << 10;
 /// Bytes of encoded rows after which a generation is sealed and becomes blocks.
 pub const HOT_BYTES_MAX: usize = 4 << 20;
@@ -40,18 +41,19 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a stage sleeps at most before it looks at the clock.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Runs the parser until the intake's ring is closed and empty, then closes `out`.
+/// Runs the parser until the intake's lanes are closed and empty, then closes `out`.
 pub fn parse(intake: &Intake, parser: &Parser, out: &Ring<Batch>) {
-    let mut raws: Vec<Raw> = Vec::new();
+    let mut turn: Vec<Entered> = Vec::new();
     loop {
-        match intake.ring.take(&mut raws, IDLE) {
+        match intake.lanes.take_turn(&mut turn, IDLE) {
             Taken::Some => {}
             Taken::Nothing => continue,
             Taken::Closed => break,
         }
         let now_ns = time::now();
         let mut batch = Batch::default();
-        for raw in raws.drain(..) {
+        for Entered { raw, held } in turn.drain(..) {
+            batch.held.add_all(held);
             parser.parse(raw, now_ns, &mut batch, &intake.metrics);
             if batch.bytes.len() >= BATCH_BYTES {
                 push(out, std::mem::take(&mut batch));
@@ -60,15 +62,13 @@ pub fn parse(intake: &Intake, parser: &Parser, out: &Ring<Batch>) {
         if !batch.is_empty() {
             push(out, batch);
         }
-        // A burst must not pin its memory for good.
-        raws.shrink_to(1024);
     }
     out.close();
 }
 
 fn push(out: &Ring<Batch>, batch: Batch) {
-    let slots = batch.rows.max(1);
-    out.push_blocking(batch, slots);
+    let rows = batch.rows.max(1);
+    out.push_blocking(batch, rows);
 }
 
 /// Is it time to sync? Pure.
@@ -103,7 +103,7 @@ pub struct Writer {
 /// What is appended but not synced.
 #[derive(Debug, Default)]
 struct Pending {
-    weight: usize,
+    held: Held,
     frames: usize,
     since: Option<Instant>,
     barriers: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -146,7 +146,8 @@ impl Writer {
             for batch in batches.drain(..) {
                 self.append(batch);
                 // Within a long burst too, nothing waits beyond the bounds.
-                if sync_due(false, self.pending.weight, self.pending.since.map(|since| since.elapsed())) {
+                if sync_due(false, self.pending.held.bytes(), self.pending.since.map(|since| since.elapsed()))
+                {
                     self.sync()?;
                 }
                 if seal_due(self.hot.rows, self.hot.bytes, None) {
@@ -154,7 +155,8 @@ impl Writer {
                 }
             }
             let age = self.pending.since.map(|since| since.elapsed());
-            if sync_due(!self.pending.barriers.is_empty(), self.pending.weight, age) || taken == Taken::Closed
+            if sync_due(!self.pending.barriers.is_empty(), self.pending.held.bytes(), age)
+                || taken == Taken::Closed
             {
                 self.sync()?;
             }
@@ -169,7 +171,7 @@ impl Writer {
 
     fn append(&mut self, batch: Batch) {
         let now = Instant::now();
-        self.pending.weight += batch.weight;
+        self.pending.held.add_all(batch.held);
         self.pending.barriers.extend(batch.barriers);
         self.pending.since.get_or_insert(now);
         if batch.rows == 0 {
@@ -209,7 +211,7 @@ impl Writer {
             // Who no longer waits has gone away.
             let _ = barrier.send(());
         }
-        self.intake.gate.leave(pending.weight);
+        self.intake.gate.leave(pending.held);
         Ok(())
     }
 
@@ -261,7 +263,7 @@ impl Flusher {
                 Ok(sealed) => {
                     self.flush(&sealed);
                     drop(sealed);
-                    sys::trim_heap();
+                    heap::trim();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -271,7 +273,7 @@ impl Flusher {
             }
             if checked.is_none_or(|at| at.elapsed() >= RETENTION_EVERY) {
                 flush::apply_retention(&self.shelf, self.retention, time::now());
-                sys::trim_heap();
+                heap::trim();
                 checked = Some(Instant::now());
             }
         }

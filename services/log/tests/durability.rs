@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::{Log, insert};
-use vakt_log::ring::IN_FLIGHT_BYTES_MAX;
+use vakt_log::gate::IN_FLIGHT_BYTES_MAX;
 
 /// Numbers of the rows that are there, from their field `n`.
 async fn numbers(log: &Log, query: &str) -> BTreeSet<u64> {

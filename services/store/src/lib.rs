@@ -22,5 +22,4 @@ mod protobuf;
 pub mod remote_write;
 pub mod samples;
 pub mod series;
-pub mod sys;
 pub mod wal;

@@ -30,7 +30,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    vakt_store::sys::bound_heap();
+    vakt_wire::heap::bound();
     vakt_wire::logging::start("store");
     let outcome = match Arguments::parse().command {
         Command::Serve(args) => tokio::runtime::Builder::new_current_thread()

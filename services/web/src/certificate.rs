@@ -13,6 +13,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P2
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use vakt_wire::time::civil_from_days;
 
 use crate::clock;
 
@@ -93,7 +94,7 @@ fn make(hostname: &str) -> Result<(Identity, String), CertificateError> {
     subject.push(DnType::CommonName, hostname);
     subject.push(DnType::OrganizationName, "Vakt");
     parameters.distinguished_name = subject;
-    let (year, _, _) = clock::civil_from_days(clock::now_s().div_euclid(86_400));
+    let (year, _, _) = civil_from_days(clock::now_s().div_euclid(86_400));
     let from = i32::try_from(year).unwrap_or(BUILD_YEAR).max(BUILD_YEAR);
     parameters.not_before = rcgen::date_time_ymd(FIRST_YEAR, 1, 1);
     parameters.not_after = rcgen::date_time_ymd(from + VALID_YEARS, 1, 1);

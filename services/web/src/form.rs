@@ -1,5 +1,6 @@
 //! `a=b&c=d`: query strings, form bodies, and URLs that hold a view.
 
+use vakt_wire::form;
 use vakt_wire::http::{BodyError, Request, read};
 
 /// Bytes of a form: a sign-in, never an upload.
@@ -12,11 +13,7 @@ pub struct Form(Vec<(String, String)>);
 impl Form {
     /// Decodes `a=b&c=d`; `+` is a space, `%XX` a byte, what is not UTF-8 becomes U+FFFD.
     pub fn parse(text: &str) -> Form {
-        let pair = |pair: &str| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        };
-        Form(text.split('&').filter(|part| !part.is_empty()).map(pair).collect())
+        Form(form::pairs(text))
     }
 
     /// The query of a request.
@@ -37,24 +34,6 @@ impl Form {
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
-}
-
-fn decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let hex = |range: &[u8]| u8::from_str_radix(std::str::from_utf8(range).ok()?, 16).ok();
-        match (byte, tail.get(..2).and_then(hex)) {
-            (b'+', _) => out.push(b' '),
-            (b'%', Some(value)) => {
-                out.push(value);
-                rest = &tail[2..];
-            }
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Percent-encodes all but letters, digits and `-_.~` (RFC 3986's unreserved).

@@ -29,5 +29,4 @@ pub mod page;
 pub mod random;
 pub mod routes;
 pub mod serve;
-pub mod sys;
 pub mod tls;

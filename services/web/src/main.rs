@@ -55,7 +55,7 @@ struct Serve {
 }
 
 fn main() -> anyhow::Result<()> {
-    vakt_web::sys::bound_heap();
+    vakt_wire::heap::bound();
     let flags = match Cli::parse().command {
         Command::HashPassword => return hash_password(),
         Command::Serve(flags) => flags,

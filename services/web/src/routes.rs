@@ -2,8 +2,7 @@
 
 use hyper::Method;
 use vakt_wire::config::Scope;
-
-use crate::form;
+use vakt_wire::form::decode;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +158,7 @@ fn matches(pattern: &str, path: &str) -> Option<String> {
             (None, None) => return Some(segment),
             (Some("{}"), Some(text)) if !text.is_empty() => {
                 // '+' is a space in forms, but itself in paths.
-                segment = form::Form::parse(&format!("s={}", text.replace('+', "%2B").replace('&', "%26")))
-                    .get("s")
-                    .to_owned();
+                segment = decode(text, false);
             }
             (Some(a), Some(b)) if a == b => {}
             _ => return None,

@@ -3,13 +3,17 @@
 //! Processes talk HTTP/1.1 over unix sockets ([`http`]), get their sockets from init ([`listen`]),
 //! say when they are ready and stop when asked ([`life`]), know each other by uid ([`role`]), print
 //! structured lines ([`logging`]), push samples in Prometheus' remote-write form ([`remote_write`])
-//! and read the one machine config ([`config`]). There is no private protocol here.
+//! and read the one machine config ([`config`]). Forms ([`form`]), dates ([`time`]) and bounds on the heap
+//! ([`heap`]) are read and set in one way by all. There is no private protocol here.
 //!
-//! PID 1 takes the crate without the `net` feature: [`config`] and [`role`] alone, no async runtime.
+//! PID 1 takes the crate without the `net` feature: no async runtime, nothing but plain code.
 //!
 //! This crate never opens a file of a service and never decides anything for one.
 
 pub mod config;
+pub mod form;
+#[cfg(feature = "net")]
+pub mod heap;
 #[cfg(feature = "net")]
 pub mod http;
 #[cfg(feature = "net")]
@@ -23,3 +27,4 @@ pub mod remote_write;
 pub mod role;
 #[cfg(feature = "net")]
 mod sys;
+pub mod time;

@@ -36,7 +36,10 @@ pub(crate) fn runs(rows: &[Row<'_>]) -> Vec<usize> {
             names.clear();
         }
         day = Some(row_day);
-        names.extend(row.fields.iter().map(|(name, _)| *name));
+        // Most rows bring no name that was not there: hashing each of them once is enough.
+        if new > 0 || names.is_empty() {
+            names.extend(row.fields.iter().map(|(name, _)| *name));
+        }
     }
     if rows.len() > start {
         lengths.push(rows.len() - start);

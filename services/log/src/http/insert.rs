@@ -7,9 +7,9 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use tokio::sync::oneshot;
+use vakt_wire::form;
 use vakt_wire::http::{Request, Response, error, json};
 
-use super::form;
 use crate::intake::{Insert, Intake, Raw};
 use crate::json::JsonLines;
 use crate::row::VALUE_BYTES_MAX;

@@ -1,6 +1,5 @@
 //! The HTTP side: who may call what, and the endpoints.
 
-mod form;
 mod insert;
 mod select;
 
@@ -53,8 +52,8 @@ impl Service {
     fn metrics(&self) -> Response {
         let sizes = self.shelf.sizes();
         let gauges = Gauges {
-            receive_slots: self.intake.ring.slots(),
-            write_slots: self.write_ring.slots(),
+            receive_slots: self.intake.lanes.items(),
+            write_slots: self.write_ring.rows(),
             in_flight_bytes: self.intake.gate.bytes(),
             hot_rows: sizes.hot_rows,
             blocks: sizes.blocks,

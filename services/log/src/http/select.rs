@@ -2,9 +2,10 @@
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use vakt_wire::form;
 use vakt_wire::http::{Request, Response, error, full, json, read};
 
-use super::{Service, form};
+use super::Service;
 use crate::query::{self, Arguments, RunError};
 use crate::time;
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use vakt_wire::form::decode;
 use vakt_wire::http::{Request, Response, error, json as answer, read};
 
 use super::Api;
-use super::form::{Form, decode};
+use super::form::Form;
 use crate::catalog::{Catalog, CatalogError, PAGE_ITEMS_MAX, VALUE_BYTES_MAX};
 
 /// Where the catalog's paths begin.

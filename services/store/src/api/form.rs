@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use vakt_wire::form::{decode, pairs};
 use vakt_wire::http::{Request, read};
+use vakt_wire::time::days_from_civil;
 
 use crate::promql::QueryError;
 
@@ -18,16 +20,16 @@ impl Form {
     /// # Errors
     /// [`QueryError::BadData`] when the body is too large or breaks off.
     pub async fn of(request: Request) -> Result<Form, QueryError> {
-        let mut pairs = parse(request.uri().query().unwrap_or_default());
+        let mut parameters = pairs(request.uri().query().unwrap_or_default());
         let is_form = request
             .header("content-type")
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
         if is_form {
             let body = read(request.body, FORM_BYTES_MAX).await;
             let body = body.map_err(|error| QueryError::BadData(error.to_string()))?;
-            pairs.extend(parse(&String::from_utf8_lossy(&body)));
+            parameters.extend(pairs(&String::from_utf8_lossy(&body)));
         }
-        Ok(Form(pairs))
+        Ok(Form(parameters))
     }
 
     /// The first value of `name`, empty ones counted as absent.
@@ -76,36 +78,6 @@ impl Form {
 /// An error about one parameter, in Prometheus' form.
 pub fn invalid(name: &str, reason: impl std::fmt::Display) -> QueryError {
     QueryError::BadData(format!("invalid parameter \"{name}\": {reason}"))
-}
-
-fn parse(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name, true), decode(value, true)))
-        .collect()
-}
-
-/// Undoes percent-encoding; a stray `%` stays as it is.
-pub fn decode(text: &str, plus_is_space: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-        match (first, after) {
-            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes.push(high << 4 | low);
-                    rest = tail;
-                }
-                _ => bytes.push(b'%'),
-            },
-            (b'+', _) if plus_is_space => bytes.push(b' '),
-            _ => bytes.push(first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The label in `/api/v1/label/<name>/values`.
@@ -160,12 +132,7 @@ fn rfc3339(text: &str) -> Option<i64> {
             sign * (number(start + 1..start + 3)? * 60 + number(start + 4..start + 6)?)
         }
     };
-    // Days since the epoch (Howard Hinnant's `days_from_civil`).
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (shifted_year.div_euclid(400), shifted_year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days =
-        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let days = days_from_civil(year, month, day);
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset_minutes * 60;
     Some(seconds * 1000 + millis)
 }
@@ -201,7 +168,7 @@ mod tests {
 
     #[test]
     fn forms_are_decoded() {
-        let form = Form(parse("query=a%2Bb+c&match[]=x&match%5B%5D=y&empty=&stray=%zz"));
+        let form = Form(pairs("query=a%2Bb+c&match[]=x&match%5B%5D=y&empty=&stray=%zz"));
         assert_eq!(form.get("query"), Some("a+b c"));
         assert_eq!(form.all("match[]").collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!((form.get("empty"), form.get("stray")), (None, Some("%zz")));

@@ -67,7 +67,7 @@ fn run(engine: &Engine) {
                 tracing::error!(%error, "cannot write a block; its samples stay in memory and in the log");
                 not_before = now + RETRY_AFTER;
             }
-            crate::sys::trim_heap();
+            vakt_wire::heap::trim();
         }
         if now >= expire_at {
             expire_at = now + EXPIRE_EVERY;

@@ -1,5 +1,7 @@
 //! The calendar functions: UTC fields of a time in seconds since the epoch.
 
+use vakt_wire::time::civil_from_days;
+
 /// A day in UTC.
 struct Day {
     year: i64,
@@ -7,20 +9,9 @@ struct Day {
     day: i64,
 }
 
-/// Days since the epoch to year, month, day (Howard Hinnant's `civil_from_days`).
 fn civil(days: i64) -> Day {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    Day {
-        year: year_of_era + era * 400 + i64::from(month <= 2),
-        month,
-        day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
-    }
+    let (year, month, day) = civil_from_days(days);
+    Day { year, month, day }
 }
 
 fn leap(year: i64) -> bool {

@@ -77,7 +77,7 @@ impl Passwords {
         let work = move || {
             let _turn = turn;
             let done = work();
-            crate::sys::trim_heap();
+            vakt_wire::heap::trim();
             done
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| PasswordError::Hash(error.to_string()))

@@ -6,6 +6,7 @@
 use askama::Template;
 use hyper::StatusCode;
 use vakt_wire::http::{Request, Response};
+use vakt_wire::time::parse_rfc3339;
 
 use crate::app::{App, Caller};
 use crate::backend::log::{Hits, Row};
@@ -61,7 +62,7 @@ impl Before {
     /// The key of the page behind these rows.
     fn behind(rows: &[Row], current: Option<Before>) -> Option<Before> {
         let time = rows.last()?.get("_time")?;
-        let time_ns = clock::parse_rfc3339_ns(time)?;
+        let time_ns = parse_rfc3339(time)?;
         let here = rows.iter().rev().take_while(|row| row.get("_time") == Some(time)).count();
         let earlier = current.filter(|current| current.time_ns == time_ns).map_or(0, |current| current.shown);
         Some(Before { time_ns, shown: here + earlier })
@@ -192,7 +193,7 @@ fn histogram(hits: &[Hits], from_s: i64, to_s: i64, step_s: i64) -> BarChart {
     for group in hits {
         let (part, _) = severity(group.fields.get("level").map_or("", String::as_str));
         for (time, count) in group.timestamps.iter().zip(&group.values) {
-            if let Some(ns) = clock::parse_rfc3339_ns(time) {
+            if let Some(ns) = parse_rfc3339(time) {
                 bars.entry(ns.div_euclid(1_000_000_000)).or_default()[part] += count;
             }
         }
@@ -211,7 +212,7 @@ fn histogram(hits: &[Hits], from_s: i64, to_s: i64, step_s: i64) -> BarChart {
 
 fn log_line(mut row: Row, view: &View) -> LogLine {
     let datetime = row.remove("_time").unwrap_or_default();
-    let time_ns = clock::parse_rfc3339_ns(&datetime);
+    let time_ns = parse_rfc3339(&datetime);
     let time = time_ns.map_or(datetime.clone(), |ns| {
         let millis = ns.rem_euclid(1_000_000_000) / 1_000_000;
         format!("{}.{millis:03}", clock::date_time(ns.div_euclid(1_000_000_000)))

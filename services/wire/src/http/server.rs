@@ -28,8 +28,37 @@ use crate::life::DRAIN_MAX;
 /// clients costs a queue in the kernel and no memory here.
 pub const CONNECTIONS_MAX: usize = 512;
 
-/// A client must have sent its request line and headers within this time (slow-loris bound).
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of a request's line and headers, and of what a connection buffers at a time. A query by GET is as
+/// long as its URL; beyond this it goes into a form body.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// A client must have sent its request line and headers within this time, from the connection's begin or the
+/// answer before (slow-loris bound, and the end of an idle connection).
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a server allows its callers. The default is what every service uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at a time; further ones wait in the backlog.
+    pub connections_max: usize,
+    /// Bytes of a request's line and headers; at least 8 KiB. More are answered with 431.
+    pub head_bytes_max: usize,
+    /// Time for a handshake, and again for each request's line and headers.
+    pub head_within: Duration,
+    /// Time for requests in flight after the stop; then their connections are cut.
+    pub drain_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            connections_max: CONNECTIONS_MAX,
+            head_bytes_max: HEAD_BYTES_MAX,
+            head_within: HEAD_WITHIN,
+            drain_max: DRAIN_MAX,
+        }
+    }
+}
 
 /// After `accept` failed (out of descriptors, say), the next try comes this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -159,12 +188,22 @@ impl Transport for Listener {
     }
 }
 
-/// Serves HTTP/1.1 on `transport` until `stop` fires; then takes no more connections, lets requests
-/// in flight finish for at most [`DRAIN_MAX`], and returns.
+/// Serves HTTP/1.1 on `transport` until `stop` fires; then takes no more connections, closes idle ones, lets
+/// requests in flight finish for at most [`DRAIN_MAX`], cuts what is left, and returns.
 pub async fn serve<T: Transport, H: Handler>(transport: T, handler: Arc<H>, stop: CancellationToken) {
+    serve_within(Bounds::default(), transport, handler, stop).await;
+}
+
+/// [`serve`] with other bounds.
+pub async fn serve_within<T: Transport, H: Handler>(
+    bounds: Bounds,
+    transport: T,
+    handler: Arc<H>,
+    stop: CancellationToken,
+) {
     let transport = Arc::new(transport);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(bounds.connections_max));
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -181,20 +220,27 @@ pub async fn serve<T: Transport, H: Handler>(transport: T, handler: Arc<H>, stop
                 }
             },
         };
-        let (transport, handler, stop) = (transport.clone(), handler.clone(), stop.clone());
+        let (transport, handler, stop, cut) = (transport.clone(), handler.clone(), stop.clone(), cut.clone());
         connections.spawn(async move {
             let _place = place;
-            let established = tokio::time::timeout(HEADERS_WITHIN, transport.establish(raw)).await;
-            match established {
-                Ok(Ok(io)) => connection(io, peer, handler, stop).await,
-                Ok(Err(error)) => tracing::debug!(%error, ?peer, "handshake failed"),
-                Err(_) => tracing::debug!(?peer, "handshake took too long"),
+            let served = async {
+                match tokio::time::timeout(bounds.head_within, transport.establish(raw)).await {
+                    Ok(Ok(io)) => connection(io, peer, bounds, handler, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, ?peer, "handshake failed"),
+                    Err(_) => tracing::debug!(?peer, "handshake took too long"),
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = cut.cancelled() => {}
             }
         });
     }
     connections.close();
-    if tokio::time::timeout(DRAIN_MAX, connections.wait()).await.is_err() {
+    if tokio::time::timeout(bounds.drain_max, connections.wait()).await.is_err() {
         tracing::warn!(left = connections.len(), "connections did not finish in time and are cut");
+        cut.cancel();
+        connections.wait().await;
     }
 }
 
@@ -212,7 +258,7 @@ pub async fn serve_all<T: Transport, H: Handler>(
     servers.wait().await;
 }
 
-async fn connection<I, H>(io: I, peer: Peer, handler: Arc<H>, stop: CancellationToken)
+async fn connection<I, H>(io: I, peer: Peer, bounds: Bounds, handler: Arc<H>, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
@@ -226,7 +272,8 @@ where
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(bounds.head_within)
+        .max_buf_size(bounds.head_bytes_max)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);

@@ -1,4 +1,4 @@
-//! Points in time as nanoseconds since the Unix epoch, and the forms in which logs write them.
+//! Points in time as nanoseconds since the Unix epoch, and the forms in which they are written.
 //!
 //! Years 1970 to 2261: what fits an `i64` of nanoseconds. Civil dates are computed, not looked up
 //! (Howard Hinnant, "chrono-compatible low-level date algorithms").
