@@ -134,6 +134,7 @@ fn configure(
     let id = identity::keep(&places.state.join("machine-id"), identity::machine_id)?;
     status.machine_id = String::from_utf8_lossy(&id).trim().to_owned();
     let seed = identity::keep(&places.state.join("evidence.key"), || Ok(identity::random::<32>()?.to_vec()))?;
+    fs::create_dir_all(RUN).with_context(|| format!("cannot make {RUN}"))?;
     config::write_owned(&Path::new(RUN).join("evidence.key"), &seed, Role::Repair.uid())?;
     let desk = Desk::open(places, offered, sys::now_ms(), sys::unix_s())?;
     if let Some(refused) = desk.refused() {
