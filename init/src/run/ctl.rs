@@ -1,4 +1,4 @@
-//! init's own HTTP socket: status for the pages, and power.
+//! init's own HTTP socket: status for the pages, power, and the slots.
 //!
 //! PID 1 reads as little as possible: a request line and headers of at most 8 KiB by `httparse`, a
 //! body of at most 4 KiB, one request a connection, 16 connections, 5 s each.
@@ -141,6 +141,7 @@ fn encode(answer: &Answer) -> Vec<u8> {
         202 => "Accepted",
         403 => "Forbidden",
         404 => "Not Found",
+        409 => "Conflict",
         413 => "Content Too Large",
         _ => "Bad Request",
     };

@@ -12,11 +12,13 @@ mod machine;
 mod notify;
 mod output;
 mod power_button;
+mod slots;
 mod sockets;
 mod spawn;
 mod status;
 
 pub use cgroup::Cgroups;
 pub use machine::{Machine, Setting};
+pub use slots::{Found, Place};
 pub use sockets::PortMap;
 pub use status::MachineStatus;
