@@ -18,12 +18,18 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "kmsg"];
 /// Where the offered config appears inside.
 const CONFIG_INSIDE: &str = "/run/vakt/offered.toml";
 
+/// Where files in place of the boot partition and of the other slot appear inside.
+const ESP_INSIDE: &str = "/run/vakt/slots/esp";
+const SLOT_INSIDE: &str = "/run/vakt/slots/inactive";
+
 #[derive(Debug, Default)]
 struct Options {
     root: PathBuf,
     state: PathBuf,
     config: Option<PathBuf>,
     maps: Vec<String>,
+    esp: Option<PathBuf>,
+    slot: Option<PathBuf>,
 }
 
 /// Runs a container until it ends; SIGTERM and SIGINT are passed on to its init.
@@ -70,6 +76,8 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
             "--state" => options.state = value.into(),
             "--config" => options.config = Some(value.into()),
             "--map" => options.maps.push(value.clone()),
+            "--esp" => options.esp = Some(value.into()),
+            "--slot" => options.slot = Some(value.into()),
             _ => anyhow::bail!("container does not know {flag}"),
         }
     }
@@ -162,6 +170,13 @@ fn enter(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
         fs::create_dir_all(at.parent().unwrap_or(root))?;
         fs::copy(config, at).with_context(|| format!("cannot read {}", config.display()))?;
     }
+    for (file, at) in [(&options.esp, ESP_INSIDE), (&options.slot, SLOT_INSIDE)] {
+        let Some(file) = file else { continue };
+        let at = root.join(at.trim_start_matches('/'));
+        fs::create_dir_all(at.parent().unwrap_or(root))?;
+        File::create(&at)?;
+        rustix::mount::mount_bind(file, &at).with_context(|| format!("cannot show {}", file.display()))?;
+    }
     rustix::mount::mount_remount(root, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV, "")?;
     rustix::process::chdir(root)?;
     rustix::process::pivot_root(".", ".").context("cannot pivot into the root")?;
@@ -177,6 +192,12 @@ fn exec_stage2(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
     arguments.extend(options.maps.iter().map(|map| format!("--map={map}")));
     if options.config.is_some() {
         arguments.push(format!("--config={CONFIG_INSIDE}"));
+    }
+    if options.esp.is_some() {
+        arguments.push(format!("--esp={ESP_INSIDE}"));
+    }
+    if options.slot.is_some() {
+        arguments.push(format!("--slot={SLOT_INSIDE}"));
     }
     let arguments: Vec<std::ffi::CString> =
         arguments.into_iter().map(std::ffi::CString::new).collect::<Result<_, _>>()?;

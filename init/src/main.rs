@@ -15,6 +15,7 @@ mod manifest;
 mod network;
 mod run;
 mod sandbox;
+mod slots;
 mod stage2;
 mod supervisor;
 mod sys;
@@ -23,8 +24,10 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: vakt-init container --root DIR --state DIR [--config FILE] [--map PORT=ADDR:PORT]...
+                           [--esp FILE --slot FILE]
        vakt-init exec --service NAME [--pid PID] -- PROGRAM [ARG]...
        vakt-init check FILE        checks a machine config
+       vakt-init esp --esp FILE VERB...   changes the boot partition (started by init)
        vakt-init network           the network service (started by init)";
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Some("container") => container::main(rest),
         Some("exec") => exec::main(rest),
         Some("network") => network::main(),
+        Some("esp") => slots::esp::main(rest),
         Some("check") => check(rest),
         Some("mirror") => ledger::mirror::main(rest),
         None if rustix::process::getpid().is_init() => boot::main(),

@@ -27,12 +27,17 @@ pub struct Manifest {
     /// Services that this one starts after (ready once, or failed) and stops before.
     #[serde(default)]
     pub after: Vec<String>,
-    /// Whether the box counts as ready without it.
+    /// Whether the box counts as not ready without it. A new slot is blessed only when all required
+    /// services are well, so what depends on the world outside (addresses, updates) must not be.
     #[serde(default = "yes")]
     pub required: bool,
     /// From spawn to `READY=1`; past it the service is killed and counts as failed.
     #[serde(default = "start_timeout")]
     pub start_timeout_s: u32,
+    /// It is handed the partition of the slot that does not run, read-write, as `slot` among its sockets.
+    /// Where there is none, it is not.
+    #[serde(default)]
+    pub slot: bool,
     /// Only in the booted image, not in a container: network set-up, for one.
     #[serde(default)]
     pub machine_only: bool,

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use vakt_wire::role::Role;
@@ -11,10 +13,15 @@ use crate::boot::BootOptions;
 use crate::ledger::desk::Desk;
 use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
-use crate::machine::{config_disk, identity, mounts, state};
+use crate::machine::{config_disk, disk, identity, mounts, state};
 use crate::manifest;
-use crate::run::{Cgroups, Machine, MachineStatus, PortMap, Setting, adopt};
+use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
+use crate::slots::assess::GATE_MS;
+use crate::slots::entry::Slot;
+use crate::slots::evidence::Evidence;
+use crate::slots::history::{Boot, History};
+use crate::slots::watchdog::{self, RESETS_SAID, Watchdog};
 use crate::supervisor::Goal;
 use crate::sys::{self, Power};
 
@@ -24,6 +31,15 @@ const MANIFESTS: &str = "/usr/lib/vakt/services";
 /// init's own directory in state.
 const OWN_STATE: &str = "/state/init";
 
+/// What the next boot must know of this one.
+const HISTORY: &str = "/state/init/slots.json";
+
+/// Says which version the root is.
+const OS_RELEASE: &str = "/usr/lib/os-release";
+
+/// The boot partition's GPT label.
+const ESP_LABEL: &str = "vakt-esp";
+
 /// Datagrams that a unix socket queues. The kernel's 10 would hold up a burst of service lines.
 const DATAGRAMS_QUEUED: &str = "512";
 
@@ -32,6 +48,11 @@ const DATAGRAMS_QUEUED: &str = "512";
 struct Options {
     /// The disk that the root came from; `None` in a container.
     disk: Option<PathBuf>,
+    /// The slot that it came from.
+    running: Option<Slot>,
+    /// In a container: files in place of the boot partition and of the other slot.
+    esp: Option<PathBuf>,
+    slot: Option<PathBuf>,
     container: bool,
     config: Option<PathBuf>,
     cgroup: Option<PathBuf>,
@@ -41,17 +62,43 @@ struct Options {
 /// Runs the machine until it is told to go down.
 ///
 /// # Errors
-/// When the machine cannot be brought up at all. What can be lived with becomes a note instead.
+/// When the machine cannot be brought up at all; the next boot is told why. What can be lived with becomes a
+/// note instead.
 pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let options = parse(arguments)?;
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        hook(info);
+        mark_unhealthy(&format!("init panicked: {info}"));
+    }));
+    live(options).inspect_err(|error| mark_unhealthy(&format!("init failed: {error:#}")))
+}
+
+/// Whether the history is of this boot: a failure before must not mark the boot before.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// The slot did not do. That it cannot be written down is no reason to do anything else.
+fn mark_unhealthy(reason: &str) {
+    if !BEGUN.load(Ordering::Relaxed) {
+        return;
+    }
+    let path = Path::new(HISTORY);
+    let mut history = History::load(path);
+    history.mark_unhealthy(&reason.replace('\n', " "));
+    let _ = history.save(path);
+}
+
+fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     let mut console = if options.container { Console::stderr() } else { Console::machine() };
-    let mut status = MachineStatus::of_this_build();
+    let mut status = MachineStatus::of(&fs::read_to_string(OS_RELEASE).unwrap_or_default());
     let started_ms = if options.container { sys::now_ms() } else { 0 };
     if !options.container {
         bring_up_machine(&options, &mut console, &mut status)?;
     }
     let places = Places { state: OWN_STATE.into(), slices: Path::new(RUN).join("config") };
     fs::create_dir_all(&places.state).with_context(|| format!("cannot make {OWN_STATE}"))?;
+    // As early as there is a place to write: from here on this boot counts, and a hang is seen.
+    let found = begin(&options, &mut console, &mut status)?;
     let desk = configure(&options, places, &mut console, &mut status)?;
     if !options.container {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
@@ -60,9 +107,65 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     status.bounded = cgroups.bounded();
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     manifests.retain(|_, manifest| !(options.container && manifest.machine_only));
-    let setting = Setting { console, cgroups, ports: options.ports, status, desk, started_ms };
-    let goal = Machine::new(manifests, setting)?.run()?;
+    let ports = std::mem::take(&mut options.ports);
+    let setting = Setting { console, cgroups, ports, status, desk, started_ms };
+    let mut machine = Machine::new(manifests, setting, found)?;
+    let goal = machine.run()?;
+    machine.end_in_order();
     go_down(goal, options.container)
+}
+
+/// Writes this boot down, finds out how the last one ended, and arms the watchdog.
+fn begin(options: &Options, console: &mut Console, status: &mut MachineStatus) -> anyhow::Result<Found> {
+    let place = place(options);
+    let evidence =
+        if options.container { Evidence::default() } else { Evidence::collect(watchdog::boot_status()) };
+    let path = PathBuf::from(HISTORY);
+    let mut history = History::load(&path);
+    if let Some(slot) = place.running {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let version = status.version.clone();
+        let boot = Boot { id, slot, version, blessed: false, orderly: false, unhealthy: None };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        history.begin(boot, &evidence, now.as_secs());
+        history.save(&path)?;
+        BEGUN.store(true, Ordering::Relaxed);
+    }
+    let watchdog = if options.container { Watchdog::none() } else { arm(&history, console, status) };
+    let gate_until_ms = sys::now_ms() + GATE_MS;
+    let version = status.version.clone();
+    Ok(Found { place, version, history, history_at: path, evidence, watchdog, gate_until_ms })
+}
+
+/// Where the slots are: beside the root on its disk, or the files that a container was given.
+fn place(options: &Options) -> Place {
+    if options.container {
+        let running = options.esp.as_ref().map(|_| Slot::A);
+        return Place { running, esp: options.esp.clone(), inactive: options.slot.clone() };
+    }
+    let Some(running) = options.running else { return Place::default() };
+    let partitions = disk::partitions();
+    let find = |label: &str| {
+        let beside = partitions.iter().find(|p| p.label == label && Some(&p.disk) == options.disk.as_ref());
+        beside.map(|partition| partition.node.clone())
+    };
+    Place { running: Some(running), esp: find(ESP_LABEL), inactive: find(&running.other().label()) }
+}
+
+fn arm(history: &History, console: &mut Console, status: &mut MachineStatus) -> Watchdog {
+    if history.is_reset_too_often() {
+        console.line(&format!("vakt: {RESETS_SAID}"));
+        status.notes.push(RESETS_SAID.to_owned());
+        return Watchdog::none();
+    }
+    match Watchdog::arm() {
+        Ok(watchdog) => {
+            console.line(&format!("vakt: watchdog armed, {} s", watchdog::TIMEOUT_S));
+            watchdog
+        }
+        // A machine without one is an ordinary machine.
+        Err(_) => Watchdog::none(),
+    }
 }
 
 fn parse(arguments: &[String]) -> anyhow::Result<Options> {
@@ -70,6 +173,9 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
     for argument in arguments {
         match argument.split_once('=') {
             Some(("--disk", disk)) => options.disk = Some(disk.into()),
+            Some(("--running", slot)) => options.running = Some(slot.parse().map_err(anyhow::Error::msg)?),
+            Some(("--esp", file)) => options.esp = Some(file.into()),
+            Some(("--slot", file)) => options.slot = Some(file.into()),
             Some(("--config", file)) => options.config = Some(file.into()),
             Some(("--cgroup", directory)) => options.cgroup = Some(directory.into()),
             Some(("--map", map)) => options.ports.add(map).map_err(anyhow::Error::msg)?,
@@ -88,8 +194,9 @@ fn bring_up_machine(
 ) -> anyhow::Result<()> {
     mounts::late()?;
     let boot = BootOptions::read("/proc/cmdline")?;
-    console.line(&format!("vakt: {} slot {} root {}", status.version, boot.slot, boot.verity.root_hash));
-    status.slot = boot.slot;
+    let slot = options.running.map_or("", Slot::letter);
+    console.line(&format!("vakt: {} slot {slot} root {}", status.version, boot.verity.root_hash));
+    status.slot = slot.to_owned();
     status.root_hash = boot.verity.root_hash;
     for (path, value) in [
         ("/proc/sys/net/unix/max_dgram_qlen", DATAGRAMS_QUEUED),

@@ -71,12 +71,24 @@ impl Container {
     /// # Errors
     /// When it does not get ready; with its console.
     pub fn start(machine_config: &str) -> Result<Container> {
+        Container::start_with(machine_config, |_| Ok(Vec::new()))
+    }
+
+    /// The same with a tree that `change` worked on, and the further flags that it returns.
+    ///
+    /// # Errors
+    /// When it does not get ready, or `change` fails.
+    pub fn start_with(
+        machine_config: &str,
+        change: impl FnOnce(&Path) -> Result<Vec<String>>,
+    ) -> Result<Container> {
         let directory = tempfile::Builder::new().prefix("vakt-container").tempdir()?;
         let tree = directory.path().join("tree");
         stage(&workspace(), &programs::directory()?, &tree)?;
+        let flags = change(&tree)?;
         let state = directory.path().join("state");
         fs::create_dir(&state)?;
-        Container::start_in(directory, &tree, state, machine_config)
+        Container::start_in(directory, &tree, state, machine_config, &flags)
     }
 
     fn start_in(
@@ -84,6 +96,7 @@ impl Container {
         tree: &Path,
         state: PathBuf,
         machine_config: &str,
+        flags: &[String],
     ) -> Result<Container> {
         let config = directory.path().join("vakt.toml");
         fs::write(&config, machine_config)?;
@@ -91,7 +104,12 @@ impl Container {
         let mut command = Command::new(tree.join("usr/bin/vakt-init"));
         command.arg("container").arg("--root").arg(tree).arg("--state").arg(&state);
         command.arg("--config").arg(&config);
-        command.arg("--map").arg(format!("443={https}")).arg("--map").arg(format!("514={syslog}"));
+        command
+            .arg("--map")
+            .arg(format!("443={https}"))
+            .arg("--map")
+            .arg(format!("514={syslog}"))
+            .args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (child, console, pid) = launch(&mut command)?;
         let mut container = Container {
@@ -167,16 +185,38 @@ impl Container {
     /// # Errors
     /// When nobody answers, or not with 200 and JSON.
     pub fn ask(&self, service: &str, path: &str) -> Result<serde_json::Value> {
+        let (status, value) = self.call(service, "GET", path, "")?;
+        ensure!(status == 200, "{service} {path}: {status} {value}");
+        Ok(value)
+    }
+
+    /// A request on a process' unix socket inside, as root: the status and the JSON of the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or not with JSON.
+    pub fn call(
+        &self,
+        service: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<(u16, serde_json::Value)> {
         use std::io::{Read, Write};
         let socket = format!("/proc/{}/root/run/vakt/{service}/http.sock", self.pid);
         let mut stream = std::os::unix::net::UnixStream::connect(&socket).with_context(|| socket.clone())?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: vakt\r\nConnection: close\r\n\r\n")?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: vakt\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{socket}{path}: {answer}");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.with_context(|| format!("{socket}{path}: {answer}"))?;
         let body = answer.split_once("\r\n\r\n").context("no body")?.1;
-        serde_json::from_str(body).with_context(|| format!("{socket}{path}: {body}"))
+        let value = serde_json::from_str(body).with_context(|| format!("{socket}{path}: {body}"))?;
+        Ok((status, value))
     }
 
     /// Polls `look` until it gives something, for at most 60 s.

@@ -1,6 +1,6 @@
 //! Test beds: the real thing, started and stopped by tests and benchmarks.
 //!
-//! [`container`] is the whole appliance as a container of this host, [`guest`] the built image in QEMU,
+//! [`container`] is the whole appliance as a container of this host, [`guest`] the built image in QEMU ([`slots`] its two slots),
 //! [`systemd_peer`] a real systemd machine to watch and repair, [`browser`] Debian's Chromium. Each
 //! cleans up after itself, also when a test panics, and each says why when it cannot run here.
 
@@ -9,5 +9,6 @@ pub mod browser;
 pub mod container;
 pub mod guest;
 pub mod programs;
+pub mod slots;
 pub mod systemd_peer;
 pub mod write_log;

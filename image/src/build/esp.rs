@@ -1,4 +1,7 @@
 //! The EFI system partition: systemd-boot, its configuration, the UKI.
+//!
+//! What happens to it on the box is in init/src/slots: UKIs are called `vakt-<slot>_<version>.efi`, with a
+//! boot counter while a slot is on trial.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,6 +15,16 @@ use super::layout::{ESP, MIB};
 /// What systemd-boot reads: no menu, so that a screen or a serial port that is not there costs
 /// nothing; a key held at power-on shows it.
 const LOADER_CONF: &str = "timeout 0\neditor no\n";
+
+/// Names that `EFI/Linux` has room for without growing, each as long as the longest of a UKI (four
+/// directory entries): init adds names only where there is room, so that each is the write of one sector.
+const NAMES: usize = 32;
+
+/// The name of an image's own UKI. It is blessed from the start: there is no other slot to go back to, so
+/// counting its boots could only take the box away.
+pub fn first_uki(version: &str) -> String {
+    format!("vakt-a_{version}.efi")
+}
 
 /// Every file has this time.
 #[derive(Debug)]
@@ -46,6 +59,11 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
     for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"] {
         root.create_dir(directory).with_context(|| format!("cannot make {directory} on the ESP"))?;
     }
+    let linux = root.open_dir("EFI/Linux")?;
+    let placeholder = |number: usize| format!("room for the name of a boot entry {number:02}");
+    (0..NAMES).try_for_each(|number| linux.create_file(&placeholder(number)).map(|_| ()))?;
+    (0..NAMES).try_for_each(|number| linux.remove(&placeholder(number)))?;
+    drop(linux);
     let put = |name: &str, bytes: &[u8]| -> anyhow::Result<()> {
         let mut file = root.create_file(name).with_context(|| format!("cannot make {name} on the ESP"))?;
         file.write_all(bytes).with_context(|| format!("{name} does not fit the ESP"))?;

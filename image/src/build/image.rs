@@ -18,8 +18,8 @@ const LEVEL: i32 = 19;
 
 /// What every boot has on its command line. A panic restarts the machine after five seconds; kernel
 /// messages below "error" stay off the console; both consoles are tried, the serial one last, where
-/// /dev/console then leads.
-const OPTIONS: &str = "panic=5 quiet loglevel=3 console=tty0 console=ttyS0,115200 vakt.slot=a";
+/// /dev/console then leads. Which slot it is is not said: the root hash behind these tells.
+const OPTIONS: &str = "panic=5 quiet loglevel=3 console=tty0 console=ttyS0,115200";
 
 /// What was built.
 #[derive(Clone, Debug)]
@@ -60,6 +60,7 @@ pub struct Manifest {
 pub fn assemble(root_tree: &Path, inputs: &Inputs, output: &Path, compress: bool) -> anyhow::Result<Built> {
     fs::create_dir_all(output).with_context(|| format!("cannot make {}", output.display()))?;
     let work = tempfile::tempdir_in(output)?;
+    let (os_release, version) = tree::version(root_tree)?;
     let at = |name: &str| work.path().join(name);
 
     step("root: erofs and hash tree");
@@ -76,7 +77,7 @@ pub fn assemble(root_tree: &Path, inputs: &Inputs, output: &Path, compress: bool
     let image = uki::make(
         &stub,
         &[
-            (".osrel", tree::os_release().as_bytes()),
+            (".osrel", os_release.as_bytes()),
             (".uname", inputs.kernel_release.as_bytes()),
             (".cmdline", cmdline.as_bytes()),
             (".initrd", &initrd),
@@ -87,15 +88,15 @@ pub fn assemble(root_tree: &Path, inputs: &Inputs, output: &Path, compress: bool
     // Kept for direct-kernel boots, which need no firmware.
     fs::write(output.join("vmlinuz"), &kernel)?;
     fs::write(output.join("initrd"), &initrd)?;
-    esp::make(&at("esp"), &inputs.boot_loader, &at("uki"), &format!("vakt_{}.efi", crate::VERSION))?;
+    esp::make(&at("esp"), &inputs.boot_loader, &at("uki"), &esp::first_uki(&version))?;
 
     step("disk");
     state::make(&at("state"))?;
-    let name = format!("vakt-{}-{}.img", crate::VERSION, std::env::consts::ARCH);
+    let name = format!("vakt-{version}-{}.img", std::env::consts::ARCH);
     let raw = output.join(&name);
     disk::write(&raw, &[(ESP, &at("esp")), (ROOT_A, &at("root")), (STATE, &at("state"))])?;
     let manifest = Manifest {
-        version: crate::VERSION.to_owned(),
+        version,
         root_hash: verity.root_hash,
         kernel: inputs.kernel_release.clone(),
         cmdline,

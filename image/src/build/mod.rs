@@ -3,7 +3,7 @@
 pub mod config_disk;
 mod disk;
 mod erofs;
-mod esp;
+pub mod esp;
 mod image;
 mod initramfs;
 mod layout;

@@ -35,6 +35,10 @@ const WANTED: &[&str] = &[
     "hv_netvsc",
     "ena",
     "gve",
+    // What tells how the last boot ended: the watchdogs of QEMU and of ACPI, panics kept by the firmware.
+    "i6300esb",
+    "wdat_wdt",
+    "efi_pstore",
     // The power button.
     "button",
     "evdev",

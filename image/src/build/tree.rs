@@ -44,6 +44,19 @@ pub fn os_release() -> String {
     )
 }
 
+/// A root tree's os-release, and the version that it names: what goes into the UKI must be the root's own,
+/// for the boot loader orders the slots by it.
+///
+/// # Errors
+/// When there is none.
+pub fn version(root_tree: &Path) -> anyhow::Result<(String, String)> {
+    let path = root_tree.join("usr/lib/os-release");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let version = text.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION="));
+    let version = version.with_context(|| format!("{} has no IMAGE_VERSION=", path.display()))?.to_owned();
+    Ok((text, version))
+}
+
 fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;

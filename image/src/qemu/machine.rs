@@ -72,6 +72,10 @@ pub struct Machine {
     pub forwards: Vec<Forward>,
     /// Addresses reachable outwards.
     pub reaches: Vec<Reach>,
+    /// A hardware watchdog (i6300esb), which resets the machine.
+    pub watchdog: bool,
+    /// The machine restarts when it is reset; otherwise a reset is QEMU's end.
+    pub restarts: bool,
 }
 
 impl Machine {
@@ -86,6 +90,8 @@ impl Machine {
             processors: 2,
             forwards: Vec::new(),
             reaches: Vec::new(),
+            watchdog: false,
+            restarts: false,
         }
     }
 
@@ -93,7 +99,13 @@ impl Machine {
     pub fn arguments(&self, qmp: &Path) -> Vec<String> {
         let mut all = accelerator::flags();
         let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
-        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
+        if !self.restarts {
+            add(&["-no-reboot"]);
+        }
+        if self.watchdog {
+            add(&["-device", "i6300esb", "-action", "watchdog=reset"]);
+        }
         add(&["-m", &self.memory_mib.to_string(), "-smp", &self.processors.to_string()]);
         add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(qmp))]);
         add(&["-device", "virtio-rng-pci"]);

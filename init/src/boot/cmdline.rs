@@ -4,11 +4,12 @@ use std::fs;
 
 use anyhow::Context;
 
+/// A root of 16 TiB is none; offsets below it do not overflow.
+const DATA_BLOCKS_MAX: u64 = 1 << 32;
+
 /// What stage 1 and 2 need of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootOptions {
-    /// `a` or `b`, from `vakt.slot=`.
-    pub slot: String,
     /// From `vakt.verity=`.
     pub verity: Verity,
 }
@@ -40,20 +41,20 @@ fn parse(line: &str) -> anyhow::Result<BootOptions> {
         let found = line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         found.with_context(|| format!("the kernel command line has no {key}="))
     };
-    let slot = value("vakt.slot")?;
-    anyhow::ensure!(matches!(slot, "a" | "b"), "vakt.slot is {slot:?}, not a or b");
     let verity = value("vakt.verity")?;
     let parts: Vec<&str> = verity.split(':').collect();
     let [blocks, salt, root_hash] = parts[..] else { anyhow::bail!("vakt.verity is not blocks:salt:hash") };
-    let hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let hex = |text: &str| {
+        !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit())
+    };
     anyhow::ensure!(
         hex(salt) && hex(root_hash) && root_hash.len() == 64,
         "vakt.verity has a bad salt or hash"
     );
+    let data_blocks = blocks.parse().ok().filter(|blocks| (1..DATA_BLOCKS_MAX).contains(blocks));
     Ok(BootOptions {
-        slot: slot.to_owned(),
         verity: Verity {
-            data_blocks: blocks.parse().with_context(|| format!("vakt.verity has {blocks:?} blocks"))?,
+            data_blocks: data_blocks.with_context(|| format!("vakt.verity has {blocks:?} blocks"))?,
             salt: salt.to_owned(),
             root_hash: root_hash.to_owned(),
         },
@@ -65,18 +66,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slot_and_the_hash_tree_are_read() {
+    fn the_hash_tree_is_read_and_other_words_are_passed_over() {
         let hash = "ab".repeat(32);
         let options = parse(&format!("quiet vakt.slot=a vakt.verity=12:00ff:{hash}\n")).unwrap();
-        assert_eq!((options.slot.as_str(), options.verity.data_blocks), ("a", 12));
+        assert_eq!(options.verity.data_blocks, 12);
         assert_eq!(options.verity.root_hash, hash);
     }
 
     #[test]
     fn a_line_that_would_boot_something_else_is_refused() {
-        for line in ["", "vakt.slot=c vakt.verity=1:00:00", "vakt.slot=a vakt.verity=1:zz:00", "vakt.slot=a"]
-        {
-            assert!(parse(line).is_err(), "{line:?}");
+        let hash = "ab".repeat(32);
+        for line in [
+            "".to_owned(),
+            "vakt.slot=a".into(),
+            "vakt.verity=1:00:00".into(),
+            format!("vakt.verity=1:zz:{hash}"),
+            format!("vakt.verity=1:0:{hash}"),
+            format!("vakt.verity=x:00:{hash}"),
+            format!("vakt.verity=18446744073709551615:00:{hash}"),
+        ] {
+            assert!(parse(&line).is_err(), "{line:?}");
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use sha2::{Digest, Sha256};
 
 use super::cmdline::Verity;
 use crate::sys;
@@ -29,6 +31,32 @@ const READ_ONLY: u32 = 1;
 
 /// The device's name.
 const NAME: &str = "vakt-root";
+
+/// Whether `partition` holds the tree that `verity` names: its top block, which lies right behind the data
+/// (the kernel's dm-verity-target.c, `verity_ctr`), has the root hash. Looked at before verity is laid on it,
+/// because a wrong root would stop the machine.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_over(partition: &Path, verity: &Verity) -> anyhow::Result<bool> {
+    let mut block = [0; BLOCK as usize];
+    let file = File::open(partition).with_context(|| format!("cannot open {}", partition.display()))?;
+    file.read_exact_at(&mut block, verity.data_blocks * BLOCK)
+        .with_context(|| format!("cannot read the hash tree on {}", partition.display()))?;
+    Ok(has_hash(&block, verity))
+}
+
+/// Version 1 of the hash format: the salt comes before the block.
+fn has_hash(block: &[u8], verity: &Verity) -> bool {
+    let hash = Sha256::new().chain_update(from_hex(&verity.salt)).chain_update(block).finalize();
+    from_hex(&verity.root_hash) == hash[..]
+}
+
+/// The bytes of an even number of hex digits, as the command line was checked to have.
+fn from_hex(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or(0) as u8;
+    text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
 
 /// Lays verity over `partition` and returns the node of the verified device. Any block that does not
 /// match when it is read stops the machine (panic_on_corruption): nothing runs on from a changed root.
@@ -112,5 +140,22 @@ mod tests {
         assert_eq!(&table[8..16], 80u64.to_ne_bytes());
         assert_eq!(table.len() % 8, 0);
         assert!(message(READ_ONLY, Some(&table)).len() == BUFFER);
+    }
+
+    #[test]
+    fn the_top_block_decides_which_slot_a_root_hash_means() {
+        // `printf 'saltblock' | sha256sum`, with the salt in hex.
+        let salt = "73616c74".to_owned();
+        let root_hash: String =
+            Sha256::digest(b"saltblock").iter().map(|byte| format!("{byte:02x}")).collect();
+        let verity = Verity { data_blocks: 1, salt, root_hash };
+        assert!(has_hash(b"block", &verity));
+        assert!(!has_hash(b"black", &verity));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("slot");
+        std::fs::write(&path, [7; 2 * BLOCK as usize]).unwrap();
+        assert!(!is_over(&path, &verity).unwrap());
+        std::fs::write(&path, [7; BLOCK as usize]).unwrap();
+        assert!(is_over(&path, &verity).is_err(), "a slot that is too short");
     }
 }

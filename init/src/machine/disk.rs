@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a disk may take to show up after its driver was loaded: USB and NVMe take a second or
 /// two, a slow virtual machine more.
-const APPEARS_WITHIN: Duration = Duration::from_secs(20);
+pub const APPEARS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +22,6 @@ pub struct Partition {
     pub number: u32,
     /// Its name in the table (GPT partition label).
     pub label: String,
-}
-
-/// All partitions with this GPT label, waiting for the first for at most 20 s.
-pub fn wait_for_label(label: &str) -> Vec<Partition> {
-    let started = Instant::now();
-    loop {
-        let found: Vec<Partition> = partitions().into_iter().filter(|p| p.label == label).collect();
-        if !found.is_empty() || started.elapsed() > APPEARS_WITHIN {
-            return found;
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
 }
 
 /// All partitions now.

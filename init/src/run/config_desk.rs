@@ -1,13 +1,20 @@
 //! The machine config over init's socket: read, check, apply, confirm, undo. For web alone.
 
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use vakt_wire::role::{Role, permits};
 
 use super::ctl::{Answer, Request, refusal};
 use super::machine::json;
+use super::status::MachineStatus;
 use crate::ledger::desk::{Desk, Effect, Problem};
 use crate::ledger::{Effective, Refusal, Revision, Wish, secrets};
+use crate::machine::config::write_hosts;
+use crate::sandbox::{ETC, RUN};
 
 /// Characters of a name or a reason that are kept.
 const WORDS_CHARS_MAX: usize = 200;
@@ -42,6 +49,31 @@ pub fn answer(desk: &mut Desk, request: &Request, now_ms: u64, at_s: i64) -> (An
         Ok((answer, effect)) => (answer, effect),
         Err(problem) => (refused(&problem), None),
     }
+}
+
+/// Brings the machine itself to the config: its name, and what the pages show of it.
+///
+/// # Errors
+/// When the kernel does not take the name, or hosts(5) cannot be written.
+pub fn adopt(desk: &Desk, status: &mut MachineStatus) -> anyhow::Result<()> {
+    let config = desk.config();
+    status.hostname = config.hostname.to_string();
+    status.config_refused = desk.refused().map(str::to_owned);
+    status.ssh_public_keys =
+        desk.public_keys().iter().map(|(purpose, key)| ((*purpose).to_owned(), key.clone())).collect();
+    rustix::system::sethostname(config.hostname.as_str().as_bytes()).context("cannot set the host name")?;
+    write_hosts(Path::new(ETC), config)
+}
+
+/// Copies the ledger to the catalog, by a child that PID 1 reaps without waiting for it.
+///
+/// # Errors
+/// When the child cannot be started.
+pub fn mirror(desk: &Desk) -> anyhow::Result<()> {
+    let mut child = Command::new("/proc/self/exe");
+    child.arg("mirror").arg(desk.file()).arg(Path::new(RUN).join("store/http.sock"));
+    child.spawn().context("cannot copy the config to the catalog")?;
+    Ok(())
 }
 
 fn read(desk: &Desk, rest: &str, now_ms: u64) -> Answer {

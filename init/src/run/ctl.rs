@@ -1,4 +1,4 @@
-//! init's own HTTP socket: status for the pages, and power.
+//! init's own HTTP socket: status for the pages, power, and the slots.
 //!
 //! PID 1 reads as little as possible: a request line and headers by `httparse`, 12 KiB with the body
 //! (a machine config may have 1 MiB), one request a connection, 16 connections, 5 s each.

@@ -1,8 +1,9 @@
 //! The loop itself.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -16,14 +17,15 @@ use super::life::{Process, Service};
 use super::notify::{Notice, NotifySocket};
 use super::output::Output;
 use super::power_button::PowerButtons;
+use super::slots::{Found, Slots};
 use super::sockets::{PortMap, Sockets};
 use super::spawn;
 use super::status::{self, MachineStatus};
 use crate::ledger::desk::{Desk, Effect};
-use crate::machine::config::write_hosts;
 use crate::machine::console::Console;
 use crate::manifest::Manifest;
-use crate::sandbox::{ETC, Plan, RUN};
+use crate::sandbox::{Plan, RUN};
+use crate::slots::health::health;
 use crate::supervisor::{Action, Event, Goal, Supervisor};
 use crate::sys;
 
@@ -56,6 +58,7 @@ pub struct Machine {
     supervisor: Supervisor,
     services: BTreeMap<String, Service>,
     setting: Setting,
+    slots: Slots,
     signals: OwnedFd,
     ctl: Ctl,
     forward: Forward,
@@ -64,11 +67,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Prepares the services of `manifests`; none runs yet.
+    /// Prepares the services of `manifests`; none runs yet. `found` is what is known of the slots.
     ///
     /// # Errors
     /// When the signals, the control socket or a notify socket cannot be set up.
-    pub fn new(manifests: BTreeMap<String, Manifest>, setting: Setting) -> anyhow::Result<Machine> {
+    pub fn new(
+        manifests: BTreeMap<String, Manifest>,
+        setting: Setting,
+        found: Found,
+    ) -> anyhow::Result<Machine> {
         std::fs::create_dir_all(Path::new(RUN).join("room")).context("cannot make the room's mount point")?;
         let supervisor = Supervisor::new(&manifests);
         let mut services = BTreeMap::new();
@@ -92,6 +99,7 @@ impl Machine {
             supervisor,
             services,
             setting,
+            slots: Slots::new(found),
             signals: sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGPWR])?,
             ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
@@ -119,12 +127,30 @@ impl Machine {
             if let Some(effect) = self.setting.desk.turn(sys::now_ms()) {
                 self.config_changed(&effect);
             }
+            self.turn_slots();
             if self.buttons.pressed() {
                 self.setting.console.line("vakt: power button");
                 self.event(&Event::Stop(Goal::PowerOff));
             }
             self.forward.flush();
             self.event(&Event::Tick);
+        }
+    }
+
+    /// The machine goes down: what the next boot must know is written, the watchdog is disarmed.
+    pub fn end_in_order(&mut self) {
+        self.slots.end_in_order();
+    }
+
+    fn turn_slots(&mut self) {
+        let required = |name: &str| self.services.get(name).is_some_and(|service| service.manifest.required);
+        let (health, ill) = health(self.supervisor.services(), required);
+        if self.supervisor.goal() != Goal::Run {
+            // Services that stop are not ill, and nothing is decided any more.
+            return self.slots.wait_for_the_end(sys::now_ms());
+        }
+        if self.slots.turn(sys::now_ms(), health, &ill, &mut self.setting.console) {
+            self.event(&Event::Stop(Goal::Reboot));
         }
     }
 
@@ -162,7 +188,7 @@ impl Machine {
 
     fn spawn(&mut self, name: &str) {
         let Some(service) = self.services.get_mut(name) else { return };
-        match start(service, name, &self.setting) {
+        match start(service, name, &self.setting, self.slots.inactive()) {
             Ok(()) => {}
             Err(error) => {
                 let line = format!("vakt-init: {name}: {error:#}");
@@ -208,8 +234,11 @@ impl Machine {
                 .services
                 .iter_mut()
                 .find(|(_, service)| service.process.as_ref().is_some_and(|process| process.pid == pid));
-            // Orphans of a service's own namespace never come here; anything else is only reaped.
-            let Some((name, service)) = found else { continue };
+            // Orphans of a service's own namespace never come here.
+            let Some((name, service)) = found else {
+                self.slots.ended(sys::now_ms(), pid, ended, &mut self.setting.console);
+                continue;
+            };
             service.process = None;
             service.ended = Some(ended);
             let name = name.clone();
@@ -278,8 +307,8 @@ impl Machine {
         let now = sys::now_ms();
         let mut wish = None;
         let mut effects = Vec::new();
-        let (setting, supervisor, services, forward) =
-            (&mut self.setting, &self.supervisor, &self.services, &self.forward);
+        let (setting, slots, supervisor, services, forward) =
+            (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
         self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/v1/services") => {
                 let memory = |name: &str| setting.cgroups.memory_bytes(name);
@@ -287,6 +316,8 @@ impl Machine {
             }
             ("GET", "/v1/machine") => {
                 setting.status.lines_shed = forward.shed();
+                setting.status.slot_why = slots.why();
+                setting.status.last_rollback = slots.last_rollback().cloned();
                 json(&setting.status)
             }
             ("POST", "/v1/power") => match power_wish(&request) {
@@ -301,7 +332,13 @@ impl Machine {
                 effects.extend(effect);
                 answer
             }
-            _ => refusal(404, "init knows /v1/services, /v1/machine, /v1/config and /v1/power"),
+            ("GET", "/v1/slots") => slots.answer(),
+            ("POST", "/v1/slots/clear" | "/v1/slots/stage") if !is_update(&request) => {
+                refusal(403, "only update may change the slots")
+            }
+            ("POST", "/v1/slots/clear") => slots.clear(),
+            ("POST", "/v1/slots/stage") => slots.stage(&request.body),
+            _ => refusal(404, KNOWN),
         });
         for effect in effects {
             self.config_changed(&effect);
@@ -311,15 +348,13 @@ impl Machine {
             self.event(&Event::Stop(goal));
         }
     }
-}
 
-impl Machine {
     /// The config is another one, and its slices are written: whom it concerns begins anew.
     fn config_changed(&mut self, effect: &Effect) {
         let line = format!("vakt: {}", effect.line);
         self.setting.console.line(&line);
         self.forward.line(&self.setting.status.hostname, "init", 1, &line);
-        if let Err(error) = adopt(&self.setting.desk, &mut self.setting.status) {
+        if let Err(error) = config_desk::adopt(&self.setting.desk, &mut self.setting.status) {
             self.setting.console.line(&format!("vakt: {error:#}"));
         }
         for role in &effect.restart {
@@ -328,28 +363,18 @@ impl Machine {
         self.mirror();
     }
 
-    /// Copies the ledger to the catalog, by a child that `reap` collects.
     fn mirror(&mut self) {
-        let mut child = std::process::Command::new("/proc/self/exe");
-        child.arg("mirror").arg(self.setting.desk.file()).arg(Path::new(RUN).join("store/http.sock"));
-        if let Err(error) = child.spawn() {
-            self.setting.console.line(&format!("vakt: cannot copy the config to the catalog: {error}"));
+        if let Err(error) = config_desk::mirror(&self.setting.desk) {
+            self.setting.console.line(&format!("vakt: {error:#}"));
         }
     }
 }
 
-/// Brings the machine itself to the config: its name, and what the pages show of it.
-///
-/// # Errors
-/// When the kernel does not take the name, or hosts(5) cannot be written.
-pub fn adopt(desk: &Desk, status: &mut MachineStatus) -> anyhow::Result<()> {
-    let config = desk.config();
-    status.hostname = config.hostname.to_string();
-    status.config_refused = desk.refused().map(str::to_owned);
-    status.ssh_public_keys =
-        desk.public_keys().iter().map(|(purpose, key)| ((*purpose).to_owned(), key.clone())).collect();
-    rustix::system::sethostname(config.hostname.as_str().as_bytes()).context("cannot set the host name")?;
-    write_hosts(Path::new(ETC), config)
+/// What a caller who asked for something else is told.
+const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/config, /v1/slots and /v1/power";
+
+fn is_update(request: &Request) -> bool {
+    permits(request.uid, Role::Init.uid(), &[Role::Update])
 }
 
 fn goal_name(goal: Goal) -> &'static str {
@@ -381,11 +406,19 @@ fn power_wish(request: &Request) -> Result<Goal, Answer> {
     }
 }
 
-fn start(service: &mut Service, name: &str, setting: &Setting) -> anyhow::Result<()> {
+fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&PathBuf>) -> anyhow::Result<()> {
     service.sockets.open(&service.manifest.listen, &setting.ports)?;
     spawn::prepare_directories(&service.manifest, service.plan.uid)?;
     let cgroup = setting.cgroups.open(name, &service.manifest.limits)?;
-    let spawned = spawn::spawn(&service.plan, &service.manifest.exec, service.sockets.all(), Some(&cgroup))?;
+    // Opened for each life: a life that was killed must not leave its successor a position or a lock.
+    let slot = slot.filter(|_| service.manifest.slot).map(|path| {
+        let opened = File::options().read(true).write(true).open(path);
+        opened.with_context(|| format!("cannot open the other slot at {}", path.display()))
+    });
+    let slot = slot.transpose()?;
+    let handed = service.sockets.all().iter().map(|(name, fd)| (name.as_str(), fd.as_fd()));
+    let handed: Vec<_> = handed.chain(slot.as_ref().map(|slot| ("slot", slot.as_fd()))).collect();
+    let spawned = spawn::spawn(&service.plan, &service.manifest.exec, &handed, Some(&cgroup))?;
     service.process = Some(Process { pid: spawned.pid, pidfd: spawned.pidfd });
     service.output = Some(Output::new(spawned.output));
     service.status.clear();

@@ -13,11 +13,14 @@ mod machine;
 mod notify;
 mod output;
 mod power_button;
+mod slots;
 mod sockets;
 mod spawn;
 mod status;
 
 pub use cgroup::Cgroups;
-pub use machine::{Machine, Setting, adopt};
+pub use config_desk::adopt;
+pub use machine::{Machine, Setting};
+pub use slots::{Found, Place};
 pub use sockets::PortMap;
 pub use status::MachineStatus;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
@@ -31,8 +31,8 @@ pub struct Spawned {
     pub output: OwnedFd,
 }
 
-/// Starts `plan`'s program with `arguments` in its room, born into `cgroup`, with `sockets` handed
-/// over from descriptor 3 on.
+/// Starts `plan`'s program with `arguments` in its room, born into `cgroup`, with `handed` (sockets, and
+/// the other slot) from descriptor 3 on.
 ///
 /// # Errors
 /// When the child cannot be made. A room that does not close shows as exit code 126 with the reason
@@ -40,20 +40,20 @@ pub struct Spawned {
 pub fn spawn(
     plan: &Plan,
     arguments: &[String],
-    sockets: &[(String, OwnedFd)],
+    handed: &[(&str, BorrowedFd<'_>)],
     cgroup: Option<&File>,
 ) -> anyhow::Result<Spawned> {
     let program = c_string(&plan.program.path().to_string_lossy())?;
     let arguments: Vec<CString> = arguments.iter().map(|a| c_string(a)).collect::<Result<_, _>>()?;
     let environment: Vec<CString> =
-        environment(sockets).iter().map(|e| c_string(e)).collect::<Result<_, _>>()?;
+        environment(handed).iter().map(|e| c_string(e)).collect::<Result<_, _>>()?;
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK)?;
     let args = CloneArgs { namespaces: plan.namespaces, cgroup: cgroup.map(|group| group.as_fd()) };
     match sys::fork_into(args).context("cannot clone")? {
         Forked::Parent { pid, pidfd } => Ok(Spawned { pid, pidfd, output: reader }),
         Forked::Child => {
-            let error = match place_fds(&writer, sockets).and_then(|()| sandbox::enter(plan)) {
+            let error = match place_fds(&writer, handed).and_then(|()| sandbox::enter(plan)) {
                 Ok(()) => {
                     let argv: Vec<&CStr> = arguments.iter().map(|a| a.as_c_str()).collect();
                     let envp: Vec<&CStr> = environment.iter().map(|e| e.as_c_str()).collect();
@@ -73,12 +73,12 @@ fn c_string(text: &str) -> anyhow::Result<CString> {
 }
 
 /// The child is process 1 of its own pid namespace, which is what LISTEN_PID must say.
-fn environment(sockets: &[(String, OwnedFd)]) -> Vec<String> {
-    let names: Vec<&str> = sockets.iter().map(|(name, _)| name.as_str()).collect();
+fn environment(handed: &[(&str, BorrowedFd<'_>)]) -> Vec<String> {
+    let names: Vec<&str> = handed.iter().map(|(name, _)| *name).collect();
     vec![
         format!("NOTIFY_SOCKET={RUN}/notify/socket"),
         "LISTEN_PID=1".into(),
-        format!("LISTEN_FDS={}", sockets.len()),
+        format!("LISTEN_FDS={}", handed.len()),
         format!("LISTEN_FDNAMES={}", names.join(":")),
         // One arena: a thread more must not cost 64 MiB of address space and its own free lists.
         "MALLOC_ARENA_MAX=1".into(),
@@ -88,12 +88,12 @@ fn environment(sockets: &[(String, OwnedFd)]) -> Vec<String> {
     ]
 }
 
-/// Null as input, the pipe as output and error, the sockets from 3 on. All else is close-on-exec.
-fn place_fds(writer: &OwnedFd, sockets: &[(String, OwnedFd)]) -> anyhow::Result<()> {
+/// Null as input, the pipe as output and error, what is handed over from 3 on. All else is close-on-exec.
+fn place_fds(writer: &OwnedFd, handed: &[(&str, BorrowedFd<'_>)]) -> anyhow::Result<()> {
     let null = File::open("/dev/null").context("cannot open /dev/null")?;
     let null = sys::move_fd_above(null.as_raw_fd(), SCRATCH_FD)?;
     let output = sys::move_fd_above(writer.as_raw_fd(), SCRATCH_FD)?;
-    let moved: Vec<i32> = sockets
+    let moved: Vec<i32> = handed
         .iter()
         .map(|(_, fd)| sys::move_fd_above(fd.as_raw_fd(), SCRATCH_FD))
         .collect::<Result<_, _>>()?;

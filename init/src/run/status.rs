@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::life::Service;
+use crate::slots::history::Rollback;
 use crate::supervisor::{State, Supervisor};
 
 /// A service on the pages.
@@ -87,6 +88,10 @@ pub struct MachineStatus {
     pub hostname: String,
     /// `a` or `b`; empty in a container.
     pub slot: String,
+    /// Why this slot runs: blessed, or on trial; empty until the boot partition was read.
+    pub slot_why: String,
+    /// The last slot that was left, and why.
+    pub last_rollback: Option<Rollback>,
     /// The verified root's hash in hex; empty in a container.
     pub root_hash: String,
     /// Kernel release.
@@ -108,9 +113,12 @@ pub struct MachineStatus {
 }
 
 impl MachineStatus {
-    /// Version and kernel filled in, the rest as it becomes known.
-    pub fn of_this_build() -> MachineStatus {
+    /// The version that `os-release` of the root names (that of this build when it names none) and the
+    /// kernel filled in, the rest as it becomes known.
+    pub fn of(os_release: &str) -> MachineStatus {
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        MachineStatus { version: env!("CARGO_PKG_VERSION").to_owned(), kernel, ..MachineStatus::default() }
+        let version = os_release.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION="));
+        let version = version.unwrap_or(env!("CARGO_PKG_VERSION")).trim_matches('"').to_owned();
+        MachineStatus { version, kernel, ..MachineStatus::default() }
     }
 }

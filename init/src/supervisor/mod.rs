@@ -28,5 +28,5 @@ mod tests;
 use backoff::{RESTART_DELAY_MS_MAX, STABLE_AFTER_MS};
 #[cfg(test)]
 use machine::STOP_TIMEOUT_MS;
-pub use machine::{Action, Event, Supervisor};
+pub use machine::{Action, Event, Service, Supervisor};
 pub use state::{Goal, State};

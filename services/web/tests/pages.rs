@@ -54,7 +54,7 @@ async fn what_attackers_write_is_text() {
     init.put("/v1/services", json!([{"name": EVIL, "state": EVIL, "description": EVIL, "last_exit": EVIL}]));
     init.put(
         "/v1/machine",
-        json!({"hostname": EVIL, "config_refused": EVIL, "notes": [EVIL], "ready_after_s": 1.5}),
+        json!({"hostname": EVIL, "config_refused": EVIL, "notes": [EVIL], "ready_after_s": 1.5, "slot": EVIL, "slot_why": EVIL, "last_rollback": {"slot": EVIL, "version": EVIL, "reason": EVIL, "at": 5}}),
     );
     let record =
         json!({"seq": 1, "at_ms": 5, "step": "seen", "detail": {"active": EVIL, EVIL: EVIL}, "hash": EVIL});

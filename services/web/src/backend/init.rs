@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use vakt_wire::http::{CallError, Client};
 
+use crate::clock;
+
 /// A caller of init.
 #[derive(Clone, Debug)]
 pub struct Init(pub(super) Client);
@@ -41,6 +43,10 @@ pub struct Machine {
     pub hostname: String,
     /// `a` or `b`, empty in a container.
     pub slot: String,
+    /// Why this slot runs: blessed, or on trial.
+    pub slot_why: String,
+    /// The last slot that was left.
+    pub last_rollback: Option<Rollback>,
     /// The verified root's hash.
     pub root_hash: String,
     /// Kernel release.
@@ -51,6 +57,27 @@ pub struct Machine {
     pub config_refused: Option<String>,
     /// What went wrong on the way up and was lived with.
     pub notes: Vec<String>,
+}
+
+/// A slot that was left for the other one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Rollback {
+    /// `a` or `b`.
+    pub slot: String,
+    /// Its version.
+    pub version: String,
+    /// Why.
+    pub reason: String,
+    /// When that was found, in seconds since the epoch.
+    pub at: i64,
+}
+
+impl Rollback {
+    /// The time, for people.
+    pub fn when(&self) -> String {
+        clock::date_time(self.at)
+    }
 }
 
 impl Init {

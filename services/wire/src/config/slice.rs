@@ -30,6 +30,7 @@ impl MachineConfig {
                 ..base
             },
             Role::Log | Role::Store => base,
+            Role::Update => base,
         }
     }
 }
