@@ -54,7 +54,7 @@ impl Answer {
 /// When there is no whole answer within ten seconds.
 pub fn request(address: SocketAddr, head: &str, body: &[u8]) -> anyhow::Result<Answer> {
     let seen = Arc::new(Seen::default());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -203,7 +203,7 @@ impl ServerCertVerifier for Seen {
 }
 
 fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
+    rustls::crypto::aws_lc_rs::default_provider()
 }
 
 #[cfg(test)]
