@@ -19,12 +19,22 @@ pub enum Role {
     Repair,
     /// Pages and the public API.
     Web,
+    /// Signed updates, written to the slot that does not run.
+    Update,
 }
 
 impl Role {
     /// Every role, in start order.
-    pub const ALL: [Role; 7] =
-        [Role::Init, Role::Network, Role::Log, Role::Store, Role::Collector, Role::Repair, Role::Web];
+    pub const ALL: [Role; 8] = [
+        Role::Init,
+        Role::Network,
+        Role::Log,
+        Role::Store,
+        Role::Collector,
+        Role::Repair,
+        Role::Web,
+        Role::Update,
+    ];
 
     /// The uid and gid of the role. 64001 and up: above Debian's range for users (to 59999) and
     /// systemd's dynamic ones (61184 to 65519 are handed out only where DynamicUser= is used, and
@@ -38,6 +48,7 @@ impl Role {
             Role::Store => 64004,
             Role::Repair => 64005,
             Role::Web => 64006,
+            Role::Update => 64007,
         }
     }
 
@@ -51,6 +62,7 @@ impl Role {
             Role::Store => "store",
             Role::Repair => "repair",
             Role::Web => "web",
+            Role::Update => "update",
         }
     }
 
