@@ -1,8 +1,6 @@
 //! `vakt-web`: pages, sign-in and the public API. `vakt-web serve --help` lists its flags.
 
-use std::io::Read;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::{io::Read, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use vakt_web::serve::{Options, serve};
@@ -52,6 +50,9 @@ struct Serve {
     /// The collector's socket.
     #[arg(long, default_value = "/run/vakt/collector/http.sock")]
     collector: PathBuf,
+    /// The update service's socket.
+    #[arg(long, default_value = "/run/vakt/update/http.sock")]
+    update: PathBuf,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -61,8 +62,8 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(flags) => flags,
     };
     vakt_wire::logging::start("web");
-    let Serve { config, data, listen, store, log, repair, init, collector } = flags;
-    let sockets = Sockets { store, log, repair, init, collector };
+    let Serve { config, data, listen, store, log, repair, init, collector, update } = flags;
+    let sockets = Sockets { store, log, repair, init, collector, update };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX);
     runtime.build()?.block_on(serve(Options { config, data, listen, sockets }))

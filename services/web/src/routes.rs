@@ -39,6 +39,14 @@ pub enum Endpoint {
     Logs,
     /// See `handlers`.
     Repairs,
+    /// See `handlers`.
+    Updates,
+    /// The buttons of that page.
+    UpdateCheck,
+    /// See `UpdateCheck`.
+    UpdateInstall,
+    /// See `UpdateCheck`.
+    UpdateArchive,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -84,6 +92,10 @@ pub const ROUTES: &[Route] = &[
     get("/host/{}", Access::SignedIn, Endpoint::Host),
     get("/logs", Access::SignedIn, Endpoint::Logs),
     get("/repairs", Access::SignedIn, Endpoint::Repairs),
+    get("/updates", Access::SignedIn, Endpoint::Updates),
+    post("/updates/check", Access::SignedIn, Endpoint::UpdateCheck),
+    post("/updates/install", Access::SignedIn, Endpoint::UpdateInstall),
+    post("/updates/archive", Access::SignedIn, Endpoint::UpdateArchive),
     get("/sign-in", Access::Visitor, Endpoint::SignIn),
     post("/sign-in", Access::Visitor, Endpoint::SignIn),
     get("/set-up", Access::Visitor, Endpoint::SetUp),
@@ -187,7 +199,15 @@ mod tests {
         for route in ROUTES {
             let page = matches!(
                 route.endpoint,
-                Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs | Endpoint::SignOut
+                Endpoint::Overview
+                    | Endpoint::Host
+                    | Endpoint::Logs
+                    | Endpoint::Repairs
+                    | Endpoint::Updates
+                    | Endpoint::UpdateCheck
+                    | Endpoint::UpdateInstall
+                    | Endpoint::UpdateArchive
+                    | Endpoint::SignOut
             );
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
             let passed_on = matches!(route.endpoint, Endpoint::Store | Endpoint::Log);
