@@ -1,7 +1,7 @@
 //! The bill of materials: CycloneDX 1.6 in JSON (ECMA-424). Our programs, the crates that are compiled into them,
 //! the Debian packages beside them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,42 +13,12 @@ use serde_json::{Value, json};
 use crate::build::{Manifest, PROGRAMS};
 use crate::process::run;
 
-/// `cargo metadata`, as far as it matters here.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    id: String,
+/// A crate that is compiled in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Crate {
     name: String,
     version: String,
-    license: Option<String>,
-    source: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<Kind>,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    kind: Option<String>,
+    license: String,
 }
 
 #[derive(Deserialize)]
@@ -68,22 +38,10 @@ struct Locked {
 /// # Errors
 /// When cargo or Cargo.lock cannot tell what went in.
 pub fn make(workspace: &Path, image: &Manifest, made: Timestamp) -> anyhow::Result<Vec<u8>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let output = run(Command::new(cargo).current_dir(workspace).args([
-        "metadata",
-        "--locked",
-        "--format-version",
-        "1",
-        "--filter-platform",
-        &triple,
-    ]))?;
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("cargo metadata is not readable")?;
     let lock = std::fs::read_to_string(workspace.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not readable")?;
     let mut components = programs(image);
-    components.extend(crates(&metadata, &lock));
+    components.extend(crates(workspace)?.iter().map(|one| library(one, &lock)));
     components.extend(image.packages.iter().filter_map(|line| debian(line)));
     let document = json!({
         "bomFormat": "CycloneDX",
@@ -103,40 +61,38 @@ fn programs(image: &Manifest) -> Vec<Value> {
     PROGRAMS.iter().map(program).collect()
 }
 
-/// The crates that the programs are compiled from: what they depend on, without tests and build scripts.
-fn crates(metadata: &Metadata, lock: &Lock) -> Vec<Value> {
-    let packages: BTreeMap<&str, &Package> = metadata.packages.iter().map(|p| (p.id.as_str(), p)).collect();
-    let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|n| (n.id.as_str(), n)).collect();
-    let mut seen = BTreeSet::new();
-    let own = |package: &&Package| package.source.is_none() && PROGRAMS.contains(&package.name.as_str());
-    let mut open: Vec<&str> = metadata.packages.iter().filter(own).map(|p| p.id.as_str()).collect();
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        let dependencies = nodes.get(id).map(|node| node.deps.as_slice()).unwrap_or_default();
-        let compiled = dependencies.iter().filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind.is_none()));
-        open.extend(compiled.map(|dep| dep.pkg.as_str()));
-    }
-    let found: BTreeMap<_, _> = seen
-        .into_iter()
-        .filter_map(|id| packages.get(id))
-        .filter(|package| package.source.is_some())
-        .map(|package| ((&package.name, &package.version), package))
-        .collect();
-    found.into_values().map(|package| library(package, lock)).collect()
+/// The crates that the programs are compiled from, without what only tests, build scripts and macros need.
+/// By `cargo tree`, which resolves features as the build does: `cargo metadata` names crates that no feature
+/// turns on.
+fn crates(workspace: &Path) -> anyhow::Result<BTreeSet<Crate>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut command = Command::new(cargo);
+    command.current_dir(workspace).args(["tree", "--locked", "--edges", "normal,no-proc-macro"]);
+    command.args(["--prefix", "none", "--format", "{p}|{l}", "--target", &triple]);
+    command.args(PROGRAMS.iter().flat_map(|program| ["--package", program]));
+    let output = run(&mut command)?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(compiled).collect())
 }
 
-fn library(package: &Package, lock: &Lock) -> Value {
+/// From `name v1.2.3|MIT`, with ` (*)` where it was shown before; `None` for our own, which have a path.
+fn compiled(line: &str) -> Option<Crate> {
+    let (package, license) = line.split_once('|')?;
+    let (name, version) = package.split_once(" v")?;
+    let license = license.trim_end_matches(" (*)").to_owned();
+    (!version.contains(' ')).then(|| Crate { name: name.into(), version: version.into(), license })
+}
+
+fn library(package: &Crate, lock: &Lock) -> Value {
     let mut component = json!({
         "type": "library",
         "name": package.name,
         "version": package.version,
         "purl": format!("pkg:cargo/{}@{}", package.name, escaped(&package.version)),
     });
-    if let Some(license) = &package.license {
+    if !package.license.is_empty() {
         // Cargo's old way of saying OR.
-        component["licenses"] = json!([{ "expression": license.replace('/', " OR ") }]);
+        component["licenses"] = json!([{ "expression": package.license.replace('/', " OR ") }]);
     }
     let locked = lock.package.iter().find(|l| l.name == package.name && l.version == package.version);
     if let Some(checksum) = locked.and_then(|locked| locked.checksum.as_ref()) {
@@ -193,6 +149,8 @@ mod tests {
         assert_eq!(find("vakt-update").unwrap()["type"], "application");
         let kernel = find("linux-image-6.12+deb12").unwrap();
         assert_eq!(kernel["purl"], "pkg:deb/debian/linux-image-6.12%2Bdeb12@6.12.1-1~deb12u1");
-        assert!(find("proptest").is_none() && find("libtest-mimic").is_none());
+        for absent in ["proptest", "libtest-mimic", "ring", "serde_derive", "vakt-wire"] {
+            assert!(find(absent).is_none(), "{absent}");
+        }
     }
 }
