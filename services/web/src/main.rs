@@ -19,7 +19,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve over TLS until SIGTERM.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Read a password from standard input and print its hash for the machine config.
     HashPassword,
 }
@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     vakt_web::sys::bound_heap();
     let flags = match Cli::parse().command {
         Command::HashPassword => return hash_password(),
-        Command::Serve(flags) => flags,
+        Command::Serve(flags) => *flags,
     };
     vakt_wire::logging::start("web");
     let Serve { config, data, listen, store, log, repair, init, collector, update } = flags;

@@ -15,6 +15,11 @@ pub struct Head {
     pub file_at: usize,
 }
 
+/// What is no upload from our form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an upload from our form")]
+pub struct NotAnUpload;
+
 /// The boundary that a `Content-Type` names, or `None` when it is of no upload.
 pub fn boundary(content_type: &str) -> Option<&str> {
     let parameters = content_type.strip_prefix("multipart/form-data;")?;
@@ -26,8 +31,8 @@ pub fn boundary(content_type: &str) -> Option<&str> {
 /// Reads the beginning in `bytes`: `Ok(None)` when more of it is needed.
 ///
 /// # Errors
-/// `()` when this is not an upload from our form.
-pub fn head(bytes: &[u8], boundary: &str) -> Result<Option<Head>, ()> {
+/// When this is not an upload from our form.
+pub fn head(bytes: &[u8], boundary: &str) -> Result<Option<Head>, NotAnUpload> {
     let mut at = 0;
     let mut token = None;
     let line = format!("--{boundary}\r\n");
@@ -35,22 +40,22 @@ pub fn head(bytes: &[u8], boundary: &str) -> Result<Option<Head>, ()> {
         let rest = &bytes[at..];
         let seen = rest.len().min(line.len());
         if rest[..seen] != line.as_bytes()[..seen] {
-            return Err(());
+            return Err(NotAnUpload);
         }
         let Some(end) = find(rest, b"\r\n\r\n") else {
-            return if bytes.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(()) };
+            return if bytes.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(NotAnUpload) };
         };
         let headers = String::from_utf8_lossy(&rest[line.len().min(end)..end]).to_ascii_lowercase();
         let contents_at = at + end + 4;
         if headers.contains("name=\"archive\"") {
-            let token = token.ok_or(())?;
+            let token = token.ok_or(NotAnUpload)?;
             return Ok(Some(Head { token, file_at: contents_at }));
         }
         if !headers.contains("name=\"form_token\"") {
-            return Err(());
+            return Err(NotAnUpload);
         }
         let Some(length) = find(&bytes[contents_at..], b"\r\n") else {
-            return if bytes.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(()) };
+            return if bytes.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(NotAnUpload) };
         };
         let value = &bytes[contents_at..contents_at + length];
         token = Some(String::from_utf8_lossy(value).into_owned());
@@ -82,14 +87,14 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        assert_eq!(head(UPLOAD, "other"), Err(()));
+        assert_eq!(head(UPLOAD, "other"), Err(NotAnUpload));
         let text = String::from_utf8_lossy(UPLOAD).replace("form_token", "user");
-        assert_eq!(head(text.as_bytes(), "xYz"), Err(()));
+        assert_eq!(head(text.as_bytes(), "xYz"), Err(NotAnUpload));
         let (_, second) = UPLOAD
             .split_at(find(UPLOAD, b"--xYz\r\nContent-Disposition: form-data; name=\"archive\"").unwrap());
-        assert_eq!(head(second, "xYz"), Err(()), "a file without a token");
+        assert_eq!(head(second, "xYz"), Err(NotAnUpload), "a file without a token");
         let endless = [b"--xYz\r\nContent-Disposition: ".as_slice(), &[b'a'; HEAD_BYTES_MAX]].concat();
-        assert_eq!(head(&endless, "xYz"), Err(()));
+        assert_eq!(head(&endless, "xYz"), Err(NotAnUpload));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Updater {
     /// Installs the repository's newest version. How that ends is on the board.
     pub async fn install(&self, _turn: Turn) {
         self.board.begin(Source::Repository);
-        let ended = self.from_repository().await;
+        let ended = self.install_newest().await;
         self.end(&ended);
     }
 
@@ -95,7 +95,7 @@ impl Updater {
     {
         self.board.begin(Source::Archive);
         let mut archive = Archive::new(body);
-        let ended = self.from_archive(&mut archive).await;
+        let ended = self.install_archive(&mut archive).await;
         self.end(&ended);
         archive.drain().await;
         ended
@@ -141,7 +141,7 @@ impl Updater {
         Ok((offer, manifest))
     }
 
-    async fn from_repository(&self) -> Result<Version, Refusal> {
+    async fn install_newest(&self) -> Result<Version, Refusal> {
         let (remote, slot) = (self.remote()?, self.slot()?);
         self.board.phase(Phase::Checking);
         let running = self.init.running().await?;
@@ -161,7 +161,7 @@ impl Updater {
         self.finish(&update.manifest, slot).await
     }
 
-    async fn from_archive<B>(&self, archive: &mut Archive<B>) -> Result<Version, Refusal>
+    async fn install_archive<B>(&self, archive: &mut Archive<B>) -> Result<Version, Refusal>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,

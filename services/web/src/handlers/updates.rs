@@ -134,7 +134,7 @@ pub async fn upload(app: &App, caller: &Caller, request: Request) -> Result<Resp
     let mut body = request.body;
     let mut begun = Vec::new();
     let head = loop {
-        if let Some(head) = multipart::head(&begun, &boundary).map_err(|()| PageError::FormRefused)? {
+        if let Some(head) = multipart::head(&begun, &boundary).map_err(|_| PageError::FormRefused)? {
             break head;
         }
         let frame = body.frame().await.ok_or(PageError::FormRefused)?.map_err(|_| PageError::FormRefused)?;
