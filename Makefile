@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 IMAGE := cargo run --quiet --locked --package vakt-image --
-PROGRAMS := vakt-init vakt-store vakt-log vakt-collector vakt-repair vakt-web
+PROGRAMS := vakt-init vakt-store vakt-log vakt-collector vakt-repair vakt-web vakt-update
 DEV := target/dev
 TEST_IMAGE := target/test-image
 
@@ -23,7 +23,11 @@ run: image ## Boot the image in QEMU; Ctrl-C powers it off. FLAGS="--config vakt
 image: ## Build the flashable image: target/image/vakt-<version>-<arch>.img.zst and its manifest
 	cargo build --locked --package vakt-image
 	$(IMAGE) setup --for build
-	$(IMAGE) build
+	$(IMAGE) build $(if $(KEYS),--keys $(KEYS))
+
+.PHONY: bundle
+bundle: image ## Add the image to a signed repository of updates, target/update; KEYS=DIR as `vakt-image keys DIR` made it
+	$(IMAGE) bundle --output target/update --archive target/update.tar $(if $(KEYS),--keys $(KEYS))
 
 .PHONY: dev
 dev: ## The same init and services as a container on this host, at https://127.0.0.1:8443 (root)

@@ -2,10 +2,11 @@
 //!
 //! A kernel, its modules and a root tree come from a provider ([`provider`]: Debian's packages here;
 //! Buildroot calls `assemble` with its own); [`build`] turns them into a GPT disk; [`qemu`] boots it;
-//! [`setup`] installs what all that needs on the host. Everything is reproducible: the same inputs
+//! [`bundle`] makes signed updates of it; [`setup`] installs what all that needs on the host. Everything is reproducible: the same inputs
 //! give the same bytes.
 
 pub mod build;
+pub mod bundle;
 pub mod cache;
 pub mod process;
 pub mod provider;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use vakt_image::build::stage;
+use vakt_image::bundle::keys::trusted_root;
 use vakt_image::qemu::{Serial, ready};
 
 use crate::programs;
@@ -84,7 +85,7 @@ impl Container {
     ) -> Result<Container> {
         let directory = tempfile::Builder::new().prefix("vakt-container").tempdir()?;
         let tree = directory.path().join("tree");
-        stage(&workspace(), &programs::directory()?, &tree)?;
+        stage(&workspace(), &programs::directory()?, &trusted_root(None, &workspace())?, &tree)?;
         let flags = change(&tree)?;
         let state = directory.path().join("state");
         fs::create_dir(&state)?;

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use vakt_image::build::{assemble, hex, stage};
+use vakt_image::bundle::keys::trusted_root;
 use vakt_image::process::run;
 use vakt_image::provider;
 
@@ -37,7 +38,7 @@ impl Release {
     pub fn build(version: &str, change: impl FnOnce(&Path) -> Result<()>) -> Result<Release> {
         let directory = tempfile::tempdir()?;
         let tree = directory.path().join("tree");
-        stage(&workspace(), &programs::directory()?, &tree)?;
+        stage(&workspace(), &programs::directory()?, &trusted_root(None, &workspace())?, &tree)?;
         let os_release = tree.join("usr/lib/os-release");
         let old = vakt_image::VERSION;
         fs::write(&os_release, fs::read_to_string(&os_release)?.replace(old, version))?;

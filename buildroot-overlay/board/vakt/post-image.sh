@@ -11,9 +11,16 @@ for directory in dev proc run state sys tmp etc usr/bin usr/lib; do
 	mkdir -p "$root/$directory"
 done
 cp -R "$BR2_EXTERNAL_VAKT_PATH/board/vakt/rootfs_overlay/." "$root/"
-for program in init store log collector repair web; do
+for program in init store log collector repair web update; do
 	cp "$TARGET_DIR/usr/bin/vakt-$program" "$root/usr/bin/"
 done
+# Who may sign updates: the root.json of VAKT_UPDATE_KEYS (made with vakt-image keys), or of keys for development.
+keys=${VAKT_UPDATE_KEYS:-$BUILD_DIR/vakt-update-keys}
+if [ ! -f "$keys/root.json" ] && [ -z "${VAKT_UPDATE_KEYS:-}" ]; then
+	"$HOST_DIR/bin/vakt-image" keys "$keys"
+fi
+mkdir -p "$root/usr/lib/vakt/update"
+cp "$keys/root.json" "$root/usr/lib/vakt/update/root.json"
 find "$root" -type d -exec chmod 755 {} +
 find "$root" -type f -exec chmod 644 {} +
 chmod 755 "$root"/usr/bin/vakt-*

@@ -20,7 +20,8 @@ VAKT_PROGRAMS = \
 	vakt-log \
 	vakt-collector \
 	vakt-repair \
-	vakt-web
+	vakt-web \
+	vakt-update
 
 # A checkout holds gigabytes that no build needs.
 VAKT_EXCLUDE = --exclude /target --exclude /.git --exclude /vendor

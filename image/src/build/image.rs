@@ -106,6 +106,10 @@ pub fn assemble(root_tree: &Path, inputs: &Inputs, output: &Path, compress: bool
         disk_sha256: hash_and_compress(&raw, compress.then(|| output.join(format!("{name}.zst"))))?,
         packages: inputs.packages.clone(),
     };
+    // Kept for updates, which are made of these two.
+    let stem = format!("vakt-{}-{}", manifest.version, std::env::consts::ARCH);
+    fs::copy(at("root"), output.join(format!("{stem}.root")))?;
+    fs::copy(at("uki"), output.join(format!("{stem}.efi")))?;
     fs::write(output.join("manifest.json"), serde_json::to_vec_pretty(&manifest)?)?;
     Ok(Built { disk: raw, manifest })
 }

@@ -15,7 +15,7 @@ mod uki;
 mod verity;
 
 pub use image::{Built, Manifest, assemble};
-pub use programs::{Profile, build as build_programs};
+pub use programs::{PROGRAMS, Profile, build as build_programs};
 pub use tree::stage;
 
 /// Bytes as lower-case hex.

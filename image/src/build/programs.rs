@@ -15,8 +15,8 @@ pub enum Profile {
 }
 
 /// The programs of an image.
-pub const PROGRAMS: [&str; 6] =
-    ["vakt-init", "vakt-store", "vakt-log", "vakt-collector", "vakt-repair", "vakt-web"];
+pub const PROGRAMS: [&str; 7] =
+    ["vakt-init", "vakt-store", "vakt-log", "vakt-collector", "vakt-repair", "vakt-web", "vakt-update"];
 
 /// Builds them and returns the directory that they are in.
 ///

@@ -13,12 +13,15 @@ use crate::process::run;
 /// Where kernel file systems and state are mounted.
 const MOUNT_POINTS: &[&str] = &["dev", "proc", "run", "state", "sys", "tmp", "etc"];
 
-/// Makes the tree at `output`, which must not exist, from the programs in `programs` (stripped) and
-/// the overlay of `buildroot-overlay/`.
+/// Where the trusted root.json lies in an image; `vakt-update` begins with it.
+const TRUST: &str = "usr/lib/vakt/update/root.json";
+
+/// Makes the tree at `output`, which must not exist, from the programs in `programs` (stripped),
+/// the overlay of `buildroot-overlay/`, and the root.json `trust`, which says who may sign updates.
 ///
 /// # Errors
 /// When a program is missing or something cannot be copied.
-pub fn stage(workspace: &Path, programs: &Path, output: &Path) -> anyhow::Result<()> {
+pub fn stage(workspace: &Path, programs: &Path, trust: &Path, output: &Path) -> anyhow::Result<()> {
     for name in MOUNT_POINTS {
         fs::create_dir_all(output.join(name)).with_context(|| format!("cannot make {}", output.display()))?;
     }
@@ -33,6 +36,11 @@ pub fn stage(workspace: &Path, programs: &Path, output: &Path) -> anyhow::Result
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
     }
     fs::write(output.join("usr/lib/os-release"), os_release())?;
+    let trusted = output.join(TRUST);
+    fs::create_dir_all(trusted.parent().unwrap_or(output))?;
+    fs::copy(trust, &trusted)
+        .with_context(|| format!("cannot read {}; make keys with: vakt-image keys DIR", trust.display()))?;
+    fs::set_permissions(&trusted, fs::Permissions::from_mode(0o644))?;
     Ok(())
 }
 

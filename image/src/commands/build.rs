@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use vakt_image::build::{Profile, assemble, build_programs, stage};
+use vakt_image::bundle::keys::trusted_root;
 use vakt_image::process::step;
 use vakt_image::provider;
 
@@ -21,6 +22,10 @@ pub struct Build {
     /// Do not write the compressed file for flashing.
     #[arg(long)]
     no_compress: bool,
+    /// The directory of the keys whose updates the image will take (only its root.json is read);
+    /// default: development keys, made below target/.
+    #[arg(long)]
+    keys: Option<PathBuf>,
 }
 
 impl Build {
@@ -34,8 +39,9 @@ impl Build {
         let programs = build_programs(&workspace, self.profile)?;
         let inputs = provider::inputs()?;
         std::fs::create_dir_all(&output)?;
+        let trust = trusted_root(self.keys, &workspace)?;
         let tree = tempfile::tempdir_in(&output)?;
-        stage(&workspace, &programs, tree.path())?;
+        stage(&workspace, &programs, &trust, tree.path())?;
         let built = assemble(tree.path(), &inputs, &output, !self.no_compress)?;
         println!("{}", built.disk.display());
         println!("root hash {}", built.manifest.root_hash);

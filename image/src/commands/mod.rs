@@ -2,7 +2,9 @@
 
 mod assemble;
 mod build;
+mod bundle;
 mod connect;
+mod keys;
 mod run;
 mod setup;
 mod tree;
@@ -22,6 +24,10 @@ pub enum Command {
     Tree(tree::Tree),
     /// Puts an image together from a given kernel and root tree (Buildroot's post-image step).
     Assemble(assemble::Assemble),
+    /// Makes the keys that sign updates.
+    Keys(keys::Keys),
+    /// Makes a signed update of an image.
+    Bundle(bundle::Bundle),
     /// Boots an image in QEMU.
     Run(run::Run),
     /// Carries standard input and output to an address of the loopback (QEMU's guestfwd starts it).
@@ -40,6 +46,8 @@ impl Command {
             Command::Build(command) => command.run(),
             Command::Tree(command) => command.run(),
             Command::Assemble(command) => command.run(),
+            Command::Keys(command) => command.run(),
+            Command::Bundle(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Connect(command) => command.run(),
         }

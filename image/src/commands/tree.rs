@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use vakt_image::build::{Profile, build_programs, stage};
+use vakt_image::bundle::keys::trusted_root;
 
 use super::workspace;
 
@@ -16,6 +17,9 @@ pub struct Tree {
     /// Where the tree goes; what is there is replaced.
     #[arg(long)]
     output: PathBuf,
+    /// The directory of the keys whose updates are taken; default: development keys.
+    #[arg(long)]
+    keys: Option<PathBuf>,
 }
 
 impl Tree {
@@ -28,7 +32,7 @@ impl Tree {
         if self.output.exists() {
             std::fs::remove_dir_all(&self.output)?;
         }
-        stage(&workspace(), &programs, &self.output)?;
+        stage(&workspace(), &programs, &trusted_root(self.keys, &workspace())?, &self.output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

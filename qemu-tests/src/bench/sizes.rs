@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use vakt_image::build::{Manifest, stage};
+use vakt_image::bundle::keys::trusted_root;
 
 use super::Row;
 use crate::container::workspace;
@@ -59,9 +60,13 @@ pub fn measure() -> Result<Vec<Row>> {
     }
     let room = tempfile::tempdir()?;
     let tree = room.path().join("tree");
-    rows.push(match stage(&workspace(), &programs::directory()?, &tree) {
-        Ok(()) => Row::alone("programs in the image", fs::read_dir(tree.join("usr/bin"))?.count() as f64, ""),
-        Err(error) => Row::skipped("programs in the image", &format!("{error:#}")),
-    });
+    rows.push(
+        match stage(&workspace(), &programs::directory()?, &trusted_root(None, &workspace())?, &tree) {
+            Ok(()) => {
+                Row::alone("programs in the image", fs::read_dir(tree.join("usr/bin"))?.count() as f64, "")
+            }
+            Err(error) => Row::skipped("programs in the image", &format!("{error:#}")),
+        },
+    );
     Ok(rows)
 }

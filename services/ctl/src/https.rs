@@ -63,7 +63,7 @@ pub fn request_pinned(address: SocketAddr, pin: &str, head: &str, body: &[u8]) -
 
 fn exchange(address: SocketAddr, head: &str, body: &[u8], seen: Seen) -> anyhow::Result<Answer> {
     let seen = Arc::new(seen);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -198,7 +198,7 @@ impl ServerCertVerifier for Seen {
 }
 
 fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
+    rustls::crypto::aws_lc_rs::default_provider()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 pub mod backoff;
 mod bus;
 pub mod exec;
-mod resolve;
+pub mod resolve;
 pub mod session;
 pub mod systemd;
 pub mod target;

@@ -176,6 +176,10 @@ impl App {
             Endpoint::Logs => handlers::logs::show(self, &caller, &request).await,
             Endpoint::Repairs => handlers::repairs::show(self, &caller).await,
             Endpoint::Config => handlers::config::answer(self, &caller, request).await,
+            Endpoint::Updates => handlers::updates::show(self, &caller).await,
+            Endpoint::UpdateCheck => handlers::updates::send(self, &caller, request, false).await,
+            Endpoint::UpdateInstall => handlers::updates::send(self, &caller, request, true).await,
+            Endpoint::UpdateArchive => handlers::updates::upload(self, &caller, request).await,
             Endpoint::SignOut => handlers::sign_out::send(self, &caller, request).await,
             _ => handlers::overview::show(self, &caller).await,
         };

@@ -25,6 +25,7 @@ pub mod error;
 pub mod form;
 pub mod handlers;
 pub mod headers;
+pub mod multipart;
 pub mod page;
 pub mod random;
 pub mod routes;

@@ -1,8 +1,6 @@
 //! `vakt-web`: pages, sign-in and the public API. `vakt-web serve --help` lists its flags.
 
-use std::io::Read;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::{io::Read, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use vakt_web::serve::{Options, serve};
@@ -21,7 +19,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve over TLS until SIGTERM.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Read a password from standard input and print its hash for the machine config.
     HashPassword,
 }
@@ -52,17 +50,20 @@ struct Serve {
     /// The collector's socket.
     #[arg(long, default_value = "/run/vakt/collector/http.sock")]
     collector: PathBuf,
+    /// The update service's socket.
+    #[arg(long, default_value = "/run/vakt/update/http.sock")]
+    update: PathBuf,
 }
 
 fn main() -> anyhow::Result<()> {
     vakt_wire::heap::bound();
     let flags = match Cli::parse().command {
         Command::HashPassword => return hash_password(),
-        Command::Serve(flags) => flags,
+        Command::Serve(flags) => *flags,
     };
     vakt_wire::logging::start("web");
-    let Serve { config, data, listen, store, log, repair, init, collector } = flags;
-    let sockets = Sockets { store, log, repair, init, collector };
+    let Serve { config, data, listen, store, log, repair, init, collector, update } = flags;
+    let sockets = Sockets { store, log, repair, init, collector, update };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX);
     runtime.build()?.block_on(serve(Options { config, data, listen, sockets }))

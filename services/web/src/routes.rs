@@ -40,6 +40,14 @@ pub enum Endpoint {
     Repairs,
     /// The machine config: its page, and its API.
     Config,
+    /// See `handlers`.
+    Updates,
+    /// The buttons of that page.
+    UpdateCheck,
+    /// See `UpdateCheck`.
+    UpdateInstall,
+    /// See `UpdateCheck`.
+    UpdateArchive,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -88,6 +96,10 @@ pub const ROUTES: &[Route] = &[
     get("/repairs", Access::SignedIn, Endpoint::Repairs),
     get("/config", Access::SignedIn, Endpoint::Config),
     post("/config", Access::SignedIn, Endpoint::Config),
+    get("/updates", Access::SignedIn, Endpoint::Updates),
+    post("/updates/check", Access::SignedIn, Endpoint::UpdateCheck),
+    post("/updates/install", Access::SignedIn, Endpoint::UpdateInstall),
+    post("/updates/archive", Access::SignedIn, Endpoint::UpdateArchive),
     get("/sign-in", Access::Visitor, Endpoint::SignIn),
     post("/sign-in", Access::Visitor, Endpoint::SignIn),
     get("/set-up", Access::Visitor, Endpoint::SetUp),
@@ -193,7 +205,15 @@ mod tests {
         for route in ROUTES {
             let page = matches!(
                 route.endpoint,
-                Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs | Endpoint::SignOut
+                Endpoint::Overview
+                    | Endpoint::Host
+                    | Endpoint::Logs
+                    | Endpoint::Repairs
+                    | Endpoint::Updates
+                    | Endpoint::UpdateCheck
+                    | Endpoint::UpdateInstall
+                    | Endpoint::UpdateArchive
+                    | Endpoint::SignOut
             );
             let api = route.pattern.starts_with("/api/");
             let page = page || (route.endpoint == Endpoint::Config && !api);

@@ -29,6 +29,7 @@ async fn pages_say_which_service_is_away_and_never_break() {
         ("/host/db1", "store is not running"),
         ("/logs", "log is not running"),
         ("/repairs", "Repairs cannot be shown: repair is not running"),
+        ("/updates", "Updates cannot be shown: update is not running"),
     ] {
         let page = site.get(target, &session).await;
         assert_eq!(page.status, StatusCode::OK, "{target}");
@@ -41,7 +42,7 @@ async fn pages_say_which_service_is_away_and_never_break() {
 
 #[tokio::test]
 async fn what_attackers_write_is_text() {
-    let [log, store, init, repair, collector] = std::array::from_fn(|_| Fake::default());
+    let [log, store, init, repair, collector, update] = std::array::from_fn(|_| Fake::default());
     collector.put("/v1/sources", json!({"sources": [{"name": EVIL, "error": EVIL}]}));
     let row =
         json!({"_time": "2026-11-22T09:27:48Z", "_msg": EVIL, "level": EVIL, "hostname": EVIL, EVIL: EVIL});
@@ -62,8 +63,28 @@ async fn what_attackers_write_is_text() {
     repair.put("/v1/peers", json!([{"name": EVIL, "state": "disconnected", "error": EVIL, "address": EVIL}]));
     repair.put("/v1/policies", json!({"policies": [{"name": EVIL, "policy": {"name": EVIL, "unit": EVIL}, "standing": {EVIL: {"phase": EVIL, "reason": EVIL}}}], "refused": [{"name": EVIL, "reason": EVIL, "line": 3}]}));
     repair.put("/v1/evidence/head", json!({"seq": 1, "hash": EVIL, EVIL: EVIL}));
-    let all = [("log", log), ("store", store), ("init", init), ("repair", repair), ("collector", collector)]
-        .map(|(n, f)| (n, Arc::new(f)));
+    init.put(
+        "/v1/slots",
+        json!({"slots": [{"slot": EVIL, "version": EVIL, "state": EVIL}], "last_rollback": {"reason": EVIL}}),
+    );
+    let refused = json!({"kind": EVIL, "reason": EVIL});
+    update.put(
+        "/v1/update",
+        json!({
+            "phase": EVIL, "repository": EVIL, "available": {"version": EVIL, "bytes": 5},
+            "checked": {"at_ms": 5, "refused": refused},
+            "last": {"version": EVIL, "source": EVIL, "outcome": EVIL, "refused": refused},
+        }),
+    );
+    let all = [
+        ("log", log),
+        ("store", store),
+        ("init", init),
+        ("repair", repair),
+        ("collector", collector),
+        ("update", update),
+    ]
+    .map(|(n, f)| (n, Arc::new(f)));
     let site = site(fakes(&all), &admin()).await;
     let session = site.sign_in("admin", PASSWORD).await.unwrap();
     let evil = vakt_web::form::encode(EVIL);
@@ -72,6 +93,7 @@ async fn what_attackers_write_is_text() {
         format!("/host/{evil}"),
         format!("/logs?q={evil}&range={evil}"),
         "/repairs".to_owned(),
+        "/updates".to_owned(),
     ] {
         let page = site.get(&target, &session).await;
         assert_eq!(page.status, StatusCode::OK, "{target}");
@@ -107,6 +129,46 @@ async fn a_search_shows_its_rows_its_mistakes_and_the_way_on() {
     // The second page begins at the time of the last row, behind the two rows of that time.
     assert!(asked("%20%7C%20offset%202&start="), "{seen:?}");
     assert!(asked("&end=1795339630000000000&limit=100"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn updates_are_begun_by_the_page_s_own_forms_only() {
+    let update = Arc::new(Fake::default());
+    let state = json!({
+        "phase": "idle", "slot_bytes": 5, "repository": "https://u.example.org",
+        "available": {"version": "0.2.0", "newer": true, "bytes": 1048576},
+        "last": {"outcome": "refused", "version": "0.1.9", "refused": {"reason": "it is too old"}},
+    });
+    update.put("/v1/update", state);
+    update.put("/v1/update/install", json!({}));
+    let site = site(fakes(&[("update", update.clone())]), &admin()).await;
+    assert_eq!(site.get("/updates", "").await.header("location"), "/sign-in?next=%2Fupdates");
+    let session = site.sign_in("admin", PASSWORD).await.unwrap();
+    let page = site.get("/updates", &session).await;
+    for said in
+        ["0.2.0, 1 MiB, newer than what runs", "Refused: it is too old", "id=\"install\"", "id=\"send\""]
+    {
+        assert!(page.body.contains(said), "{said}: {}", page.body);
+    }
+    let token = page.form_token();
+    let forged = site.post("/updates/install", &session, &[("form_token", "x")]).await;
+    assert_eq!(forged.status, StatusCode::FORBIDDEN);
+    let sent = site.post("/updates/install", &session, &[("form_token", &token)]).await;
+    assert_eq!((sent.status, sent.header("location")), (StatusCode::SEE_OTHER, "/updates"));
+
+    let upload = async |token: &str| {
+        let body = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"form_token\"\r\n\r\n{token}\r\n--b\r\n\
+             Content-Disposition: form-data; name=\"archive\"; filename=\"u\"\r\n\r\n{{}}\r\n--b--"
+        );
+        let headers = [("cookie", session.as_str()), ("content-type", "multipart/form-data; boundary=b")];
+        site.send(Method::POST, "/updates/archive", &headers, &body).await.status
+    };
+    assert_eq!(upload("x").await, StatusCode::FORBIDDEN);
+    assert_eq!(upload(&token).await, StatusCode::SEE_OTHER);
+    let seen = update.seen.lock().unwrap().clone();
+    let begun: Vec<_> = seen.iter().filter(|line| !line.starts_with("GET")).collect();
+    assert_eq!(begun, ["POST /v1/update/install {}", "PUT /v1/update/archive {}\r\n--b--"]);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn the_console_shows_the_fingerprint_that_tls_presents_and_term_drains() {
     // The certificate is its own root; its names are checked as any other's.
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

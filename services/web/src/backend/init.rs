@@ -80,6 +80,30 @@ impl Rollback {
     }
 }
 
+/// The slots, as init sees them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Slots {
+    /// Both.
+    pub slots: Vec<Slot>,
+    /// Why the last update was left again.
+    pub last_rollback: Option<Rollback>,
+}
+
+/// A slot.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Slot {
+    /// `a` or `b`.
+    pub slot: String,
+    /// What is in it.
+    pub version: Option<String>,
+    /// `blessed`, `trying`, `bad`, `empty`.
+    pub state: String,
+    /// Boots that it still gets to prove itself.
+    pub tries_left: Option<u32>,
+}
+
 impl Init {
     /// Every service, by name.
     ///
@@ -87,6 +111,14 @@ impl Init {
     /// When init does not answer.
     pub async fn services(&self) -> Result<Vec<Service>, CallError> {
         self.0.get("/v1/services").await
+    }
+
+    /// The slots.
+    ///
+    /// # Errors
+    /// When init does not answer, or has none.
+    pub async fn slots(&self) -> Result<Slots, CallError> {
+        self.0.get("/v1/slots").await
     }
 
     /// The machine.

@@ -7,6 +7,7 @@ pub mod init;
 pub mod log;
 pub mod repair;
 pub mod store;
+pub mod update;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub struct Sockets {
     pub init: PathBuf,
     /// The collector.
     pub collector: PathBuf,
+    /// Updates.
+    pub update: PathBuf,
 }
 
 /// Callers of the others.
@@ -42,6 +45,8 @@ pub struct Backends {
     pub config: config::Config,
     /// Sources of metrics.
     pub collector: collector::Collector,
+    /// Updates.
+    pub update: update::Update,
     /// The store and the log, for requests that are passed on as they are.
     pub raw_store: Client,
     /// See `raw_store`.
@@ -58,6 +63,7 @@ impl Backends {
             init: init::Init(client(&sockets.init)),
             config: config::Config(client(&sockets.init)),
             collector: collector::Collector(client(&sockets.collector)),
+            update: update::Update(client(&sockets.update)),
             raw_store: Client::unix(&sockets.store).within(API_WITHIN),
             raw_log: Client::unix(&sockets.log).within(API_WITHIN),
         }

@@ -10,3 +10,4 @@ pub mod repairs;
 pub mod set_up;
 pub mod sign_in;
 pub mod sign_out;
+pub mod updates;

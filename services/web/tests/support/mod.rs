@@ -156,6 +156,7 @@ pub async fn site(dir: Arc<tempfile::TempDir>, toml: &str) -> Site {
         repair: at("repair"),
         init: at("init"),
         collector: at("collector"),
+        update: at("update"),
     };
     let app = Arc::new(App::new(config, &sockets, dir.path().to_owned()));
     let stop = CancellationToken::new();

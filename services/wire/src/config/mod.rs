@@ -12,7 +12,8 @@ mod value;
 
 pub use error::ConfigError;
 pub use parse::{BYTES_MAX, parse};
-pub use types::{Admin, Interface, MachineConfig, Network, Peer, Policy, Scope, Scrape, Ssh, Token};
+pub use types::{Admin, Interface, MachineConfig, Network, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
 pub use value::{
-    Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, Seconds, Sha256Hex, SshKey, UserName,
+    Authorities, Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds,
+    Sha256Hex, SshKey, UserName,
 };

@@ -80,6 +80,7 @@ fn example(key: &str) -> Option<&'static str> {
         "ssh" => "[ssh] read_key = \"\"\"-----BEGIN OPENSSH PRIVATE KEY-----…\"\"\"",
         "peer" => "[[peer]] name = \"db1\", address = \"192.0.2.7:22\", host_key = \"ssh-ed25519 AAAA…\"",
         "scrape" => "[scrape] interval_s = 5",
+        "update" => "[update] repository = \"https://updates.example.org/vakt\", check = \"6h\"",
         "policy" => "[[policy]] name = \"web\", yaml = \"\"\"…\"\"\"",
         _ => return None,
     })
@@ -176,6 +177,11 @@ mod tests {
         check("version = 1\n[[policy]]\nname=\"a\"\nyaml=\"\"\n[[policy]]\nname=\"a\"\nyaml=\"\"", "line 6");
         check("version = 1\n[[peer]]\nname = \"a\"", "peer[0]");
         check("version = ", "line 1, column");
+        check(
+            "version = 1\n[update]\nrepository = \"example.org\"",
+            "line 3, column 14: update.repository: \"example.org\" is not the URL",
+        );
+        check("version = 1\n[update]\ncheck = \"6d\"", "is not \"off\" or a time");
         check(
             "version = 1\n[[peer]]\nname=\"a\"\naddress=\"h\"\nhost_key=\"x\"",
             "example: [[peer]] name = \"db1\"",

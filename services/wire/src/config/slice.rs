@@ -29,8 +29,8 @@ impl MachineConfig {
                 peers: self.peers.clone(),
                 ..base
             },
+            Role::Update => MachineConfig { update: self.update.clone(), ..base },
             Role::Log | Role::Store => base,
-            Role::Update => base,
         }
     }
 }
@@ -38,6 +38,16 @@ impl MachineConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_update_is_told_of_the_repository() {
+        let text = "version = 1\n[update]\nrepository = \"https://u.example.org\"\ncheck = \"off\"";
+        let config = crate::config::parse(text).unwrap();
+        for role in Role::ALL {
+            let told = config.slice_for(role).update.repository.is_some();
+            assert_eq!(told, matches!(role, Role::Init | Role::Update), "{role}");
+        }
+    }
 
     #[test]
     fn only_the_collector_and_repair_see_their_own_ssh_key() {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::value::{
-    Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, Seconds, Sha256Hex, SshKey, UserName,
+    Authorities, Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds,
+    Sha256Hex, SshKey, UserName,
 };
 
 /// The whole document. Every part but `version` may be left out.
@@ -38,6 +39,9 @@ pub struct MachineConfig {
     /// What is repaired, and how.
     #[serde(default, rename = "policy", skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
+    /// Where updates come from.
+    #[serde(default)]
+    pub update: Update,
 }
 
 impl Default for MachineConfig {
@@ -52,6 +56,7 @@ impl Default for MachineConfig {
             peers: Vec::new(),
             scrape: Scrape::default(),
             policies: Vec::new(),
+            update: Update::default(),
         }
     }
 }
@@ -201,4 +206,20 @@ pub struct Policy {
     pub name: Name,
     /// The document.
     pub yaml: String,
+}
+
+/// `[update]`: where signed updates come from. Who may sign them is not said here: that is in the image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// The repository: the directory with `metadata/` and `targets/`. Without it only archives that
+    /// are uploaded are installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryUrl>,
+    /// How often the repository is looked at. Nothing is installed by that. Default: every 6 hours.
+    #[serde(default)]
+    pub check: Rhythm,
+    /// Certificates that the repository's server may be known by, in PEM; the public ones when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<Authorities>,
 }

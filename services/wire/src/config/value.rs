@@ -89,6 +89,56 @@ text_value!(
     HostPort, host_port, "a host and port such as \"192.0.2.7:22\" or \"[2001:db8::7]:22\""
 );
 
+text_value!(
+    /// The URL of an update repository, without user, query or fragment, at most 512 bytes.
+    RepositoryUrl, repository_url,
+    "the URL of a repository such as \"https://updates.example.org/vakt\""
+);
+text_value!(
+    /// Certificates in PEM, one after the other, at most 64 KiB.
+    Authorities, |t| t.trim_start().starts_with("-----BEGIN CERTIFICATE-----") && t.len() <= 64 << 10,
+    "certificates in PEM (-----BEGIN CERTIFICATE-----…)"
+);
+text_value!(
+    /// How often: whole minutes or hours, from `5m` to `720h`, or `off`.
+    Rhythm, |t| t == "off" || rhythm_s(t).is_some(),
+    "\"off\" or a time from \"5m\" to \"720h\", such as \"6h\""
+);
+
+impl Rhythm {
+    /// The time between two, or `None` for `off`.
+    pub fn every(&self) -> Option<std::time::Duration> {
+        rhythm_s(self.as_str()).map(std::time::Duration::from_secs)
+    }
+}
+
+impl Default for Rhythm {
+    fn default() -> Rhythm {
+        Rhythm("6h".into())
+    }
+}
+
+fn rhythm_s(text: &str) -> Option<u64> {
+    let (number, unit_s) = match text.split_at_checked(text.len().checked_sub(1)?)? {
+        (number, "m") => (number, 60),
+        (number, "h") => (number, 3600),
+        _ => return None,
+    };
+    let plain = number.bytes().all(|b| b.is_ascii_digit());
+    let seconds = number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit_s)?;
+    (300..=720 * 3600).contains(&seconds).then_some(seconds)
+}
+
+fn repository_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = rest.filter(|_| text.len() <= 512) else { return false };
+    let host = rest.split('/').next().unwrap_or_default();
+    let with_port =
+        if host.contains(':') && !host.ends_with(']') { host.to_owned() } else { format!("{host}:1") };
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'@' | b'?' | b'#' | b'\\' | b'"' | b'%');
+    host_port(&with_port) && rest.bytes().all(plain) && !rest.split('/').any(|part| part == "..")
+}
+
 fn host_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let host_ok = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
@@ -186,5 +236,34 @@ impl TryFrom<i64> for Seconds {
 impl From<Seconds> for i64 {
     fn from(seconds: Seconds) -> i64 {
         seconds.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_a_plain_http_url() {
+        let good = |text: &str| RepositoryUrl::try_from(text.to_owned()).is_ok();
+        for text in ["https://u.example.org", "http://192.0.2.7:8000/vakt/", "https://[2001:db8::7]:8443/a"] {
+            assert!(good(text), "{text}");
+        }
+        let bad =
+            ["ftp://a/", "https://", "https://a b/", "https://u:p@a/", "https://a/?q", "https://a/../b"];
+        for text in bad {
+            assert!(!good(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rhythm_is_minutes_or_hours_or_off() {
+        let every = |text: &str| Rhythm::try_from(text.to_owned()).map(|r| r.every().map(|d| d.as_secs()));
+        assert_eq!(every("6h"), Ok(Some(21_600)));
+        assert_eq!(every("5m"), Ok(Some(300)));
+        assert_eq!(every("off"), Ok(None));
+        for bad in ["", "m", "4m", "6", "6d", "721h", "+9m", "99999999999999999999h"] {
+            assert!(every(bad).is_err(), "{bad}");
+        }
     }
 }

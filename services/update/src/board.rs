@@ -1,0 +1,269 @@
+//! What is going on, for the pages; and how the last install ended, kept across restarts.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::refusal::Refusal;
+use crate::trust::replace;
+use crate::version::Version;
+
+/// What the service does at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Metadata and manifest are fetched and verified.
+    Checking,
+    /// What the slot holds already is looked for.
+    Comparing,
+    /// Pieces are fetched and written.
+    Writing,
+    /// Everything is read back from the disk and verified.
+    ReadingBack,
+    /// init puts the slot on the boot menu.
+    Staging,
+}
+
+/// Where an update comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The repository of the config.
+    Repository,
+    /// An upload.
+    Archive,
+}
+
+/// Bytes of an install.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Root and UKI together.
+    pub bytes_total: u64,
+    /// Found in the slot already.
+    pub bytes_kept: u64,
+    /// Written.
+    pub bytes_written: u64,
+    /// Read back and found good.
+    pub bytes_verified: u64,
+}
+
+/// A version of the repository that was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Available {
+    /// The version.
+    pub version: Version,
+    /// Whether it is newer than what runs; absent when init did not say what runs.
+    pub newer: Option<bool>,
+    /// Root and UKI together.
+    pub bytes: u64,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+/// Why something did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// One stable word; see [`Refusal::kind`].
+    pub kind: String,
+    /// The whole reason.
+    pub reason: String,
+}
+
+/// A look at the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Why it failed, if it did.
+    pub refused: Option<Reason>,
+}
+
+/// How an install ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It is under way.
+    Running,
+    /// The new version is tried at the next boot.
+    Staged,
+    /// The new version runs.
+    Booted,
+    /// It was refused, or failed.
+    Refused,
+    /// The service ended in the middle of it.
+    Interrupted,
+}
+
+/// The last install.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// When it began or ended, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Where it came from.
+    pub source: Source,
+    /// What was to be installed, as soon as that was known.
+    pub version: Option<Version>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was refused.
+    pub refused: Option<Reason>,
+    /// Its bytes.
+    pub progress: Progress,
+}
+
+/// Everything, as `GET /v1/update` shows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct State {
+    /// What is done at the moment.
+    pub phase: Phase,
+    /// The configured repository.
+    pub repository: Option<String>,
+    /// The slot's size, when one was handed over.
+    pub slot_bytes: Option<u64>,
+    /// The newest version of the repository.
+    pub available: Option<Available>,
+    /// The last look at it.
+    pub checked: Option<Checked>,
+    /// The last install, or the one under way.
+    pub last: Option<Last>,
+}
+
+/// The state, shared.
+#[derive(Debug)]
+pub struct Board {
+    state: Mutex<State>,
+    file: PathBuf,
+}
+
+/// Now, in milliseconds since the epoch.
+fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+impl From<&Refusal> for Reason {
+    fn from(refusal: &Refusal) -> Reason {
+        Reason { kind: refusal.kind().to_owned(), reason: refusal.to_string() }
+    }
+}
+
+impl Board {
+    /// A board that remembers the last install in `data`.
+    pub fn open(data: &Path, repository: Option<String>, slot_bytes: Option<u64>) -> Board {
+        let file = data.join("last.json");
+        // A file that is gone or torn says nothing about an install, and nothing hangs on it.
+        let last = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let last = last.map(|last: Last| match last.outcome {
+            Outcome::Running => Last { outcome: Outcome::Interrupted, ..last },
+            _ => last,
+        });
+        let state = State { repository, slot_bytes, last, ..State::default() };
+        Board { state: Mutex::new(state), file }
+    }
+
+    /// A copy of everything.
+    pub fn state(&self) -> State {
+        self.locked().clone()
+    }
+
+    /// Says what is done now.
+    pub fn phase(&self, phase: Phase) {
+        self.locked().phase = phase;
+    }
+
+    /// Says how a look at the repository ended.
+    pub fn checked(&self, outcome: Result<Available, &Refusal>) {
+        let mut state = self.locked();
+        state.phase = Phase::Idle;
+        let refused = outcome.as_ref().err().map(|refusal| Reason::from(*refusal));
+        state.checked = Some(Checked { at_ms: now_ms(), refused });
+        // What was found before stays shown: it was verified then.
+        state.available = outcome.ok().or(state.available.take());
+    }
+
+    /// Says that an install begins.
+    pub fn begin(&self, source: Source) {
+        let progress = Progress::default();
+        let (version, outcome, refused) = (None, Outcome::Running, None);
+        self.locked().last = Some(Last { at_ms: now_ms(), source, version, outcome, refused, progress });
+        self.keep();
+    }
+
+    /// Says which version it is, and how large.
+    pub fn target(&self, version: Version, bytes_total: u64) {
+        if let Some(last) = &mut self.locked().last {
+            last.version = Some(version);
+            last.progress.bytes_total = bytes_total;
+        }
+        self.keep();
+    }
+
+    /// Counts bytes.
+    pub fn count(&self, add: impl FnOnce(&mut Progress)) {
+        if let Some(last) = &mut self.locked().last {
+            add(&mut last.progress);
+        }
+    }
+
+    /// Says how the install ended.
+    pub fn end(&self, outcome: Result<(), &Refusal>) {
+        let mut state = self.locked();
+        state.phase = Phase::Idle;
+        if let Some(last) = &mut state.last {
+            last.at_ms = now_ms();
+            last.outcome = if outcome.is_ok() { Outcome::Staged } else { Outcome::Refused };
+            last.refused = outcome.err().map(Reason::from);
+        }
+        drop(state);
+        self.keep();
+    }
+
+    /// Says what runs: an install that was staged and runs now is over.
+    pub fn running(&self, version: Version) {
+        if let Some(last) = &mut self.locked().last
+            && last.outcome == Outcome::Staged
+            && last.version == Some(version)
+        {
+            last.outcome = Outcome::Booted;
+        } else {
+            return;
+        }
+        self.keep();
+    }
+
+    fn keep(&self) {
+        let last = self.locked().last.clone();
+        let written = serde_json::to_vec(&last).map_err(std::io::Error::other);
+        if let Err(error) = written.and_then(|bytes| replace(&self.file, &bytes)) {
+            // The install does not hang on its record.
+            tracing::warn!(%error, file = %self.file.display(), "cannot keep how the install went");
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_install_that_was_cut_off_is_called_so_after_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        let open = || Board::open(data.path(), None, None);
+        let board = open();
+        board.begin(Source::Archive);
+        board.target("0.2.0".parse().unwrap(), 7);
+        let last = open().state().last.unwrap();
+        assert_eq!((last.outcome, last.version), (Outcome::Interrupted, Some("0.2.0".parse().unwrap())));
+        board.end(Err(&Refusal::Empty));
+        let last = open().state().last.unwrap();
+        assert_eq!((last.outcome, last.refused.unwrap().kind.as_str()), (Outcome::Refused, "empty"));
+    }
+}
