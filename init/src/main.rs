@@ -9,6 +9,7 @@
 mod boot;
 mod container;
 mod exec;
+mod exposure;
 mod ledger;
 mod machine;
 mod manifest;
@@ -27,6 +28,7 @@ usage: vakt-init container --root DIR --state DIR [--config FILE] [--map PORT=AD
                            [--esp FILE --slot FILE]
        vakt-init exec --service NAME [--pid PID] -- PROGRAM [ARG]...
        vakt-init check FILE        checks a machine config
+       vakt-init exposure [--unit NAME] [--services DIR]
        vakt-init esp --esp FILE VERB...   changes the boot partition (started by init)
        vakt-init network           the network service (started by init)";
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Some("exec") => exec::main(rest),
         Some("network") => network::main(),
         Some("esp") => slots::esp::main(rest),
+        Some("exposure") => exposure::main(rest),
         Some("check") => check(rest),
         Some("mirror") => ledger::mirror::main(rest),
         None if rustix::process::getpid().is_init() => boot::main(),

@@ -27,6 +27,7 @@ use vakt_repair::enrol::Enrolment;
 
 pub use forward::Forward;
 pub use keys::KeyPair;
+pub use tree::ready as tree;
 
 /// Boot and set-up take about a second; a loaded builder gets this long.
 const BOOT_WITHIN: Duration = Duration::from_secs(60);

@@ -70,12 +70,52 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("store", "chroot", ""),
     ("store", "set-time", ""),
     ("store", "mknod", "/state/store/null"),
+    // Nothing that a service writes runs with another's rights.
+    ("store", "set-id-file", "/state/store/set-id"),
+    ("store", "set-id-mode", "/state/store"),
     // Its own room: nothing new runs, nothing outside its directory is written.
     ("web", "write", "/escape"),
     ("web", "write", "/usr/bin/vakt-web"),
     ("web", "exec", "/usr/bin/vakt-web"),
     ("web", "exec", "/bin/sh"),
 ];
+
+/// Attempts on the kernel that no service may make, with those that may.
+const REFUSED_TO_ALL: &[(&str, &str, &[&str])] = &[
+    ("mount", "", &[]),
+    ("pivot-root", "", &[]),
+    ("chroot", "", &[]),
+    ("module", "", &[]),
+    ("kexec", "", &[]),
+    ("reboot", "", &[]),
+    ("swap", "", &[]),
+    ("accounting", "", &[]),
+    ("set-time", "", &[]),
+    ("host-name", "", &[]),
+    ("kernel-log", "", &[]),
+    ("unshare", "", &[]),
+    ("clone-namespace", "", &[]),
+    ("join-namespace", "", &[]),
+    ("setuid", "", &[]),
+    ("keyctl", "", &[]),
+    ("io-uring", "", &[]),
+    ("user-fault", "", &[]),
+    ("personality", "", &[]),
+    ("real-time", "", &[]),
+    ("map-code", "", &[]),
+    ("make-code", "", &[]),
+    ("mknod", "/null", &[]),
+    ("read", "/home", &[]),
+    ("read", "/root", &[]),
+    ("write", "/sys/fs/cgroup/cgroup.procs", &[]),
+    ("write", "/usr/bin/new", &[]),
+    ("write", "/proc/sys/kernel/hostname", &[]),
+    ("bpf", "", &["collector"]),
+    ("perf", "", &["collector"]),
+];
+
+/// The services of a container.
+const SERVICES: &[&str] = &["log", "store", "collector", "repair", "web"];
 
 /// The same machinery must let the listed things through.
 const POSSIBLE: &[(&str, &str, &str)] = &[
@@ -109,6 +149,13 @@ fn all() -> Result<()> {
     for (service, attempt, argument) in REFUSED {
         if try_one(&container, service, attempt, argument)? {
             wrong.push(format!("{service} could {attempt} {argument}"));
+        }
+    }
+    for (attempt, argument, but) in REFUSED_TO_ALL {
+        for service in SERVICES.iter().filter(|service| !but.contains(service)) {
+            if try_one(&container, service, attempt, argument)? {
+                wrong.push(format!("{service} could {attempt} {argument}"));
+            }
         }
     }
     for (service, attempt, argument) in POSSIBLE {

@@ -6,6 +6,7 @@
 //! abstract sockets and signals; seccomp with an allow-list that also judges socket(2)'s arguments.
 //! Any step that fails ends the child before the program runs.
 
+pub mod calls;
 mod enter;
 mod landlock;
 mod plan;
@@ -14,4 +15,4 @@ mod root;
 mod seccomp;
 
 pub use enter::enter;
-pub use plan::{ETC, MEASURED, Plan, Program, RUN};
+pub use plan::{Access, ETC, MEASURED, Plan, Program, RUN};

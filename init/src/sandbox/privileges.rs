@@ -13,6 +13,8 @@ use crate::sys;
 pub fn drop_to(plan: &Plan) -> anyhow::Result<()> {
     sys::set_rlimit(libc::RLIMIT_NOFILE, plan.nofile_max.into()).context("cannot bound open files")?;
     sys::set_rlimit(libc::RLIMIT_CORE, 0).context("cannot forbid core files")?;
+    // What a service makes is its own.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let keep: CapsHashSet = plan.capabilities.iter().copied().collect();
     for capability in caps::read(None, CapSet::Bounding)? {
         if !keep.contains(&capability) {

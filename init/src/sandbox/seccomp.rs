@@ -3,7 +3,8 @@
 //! The list was read off the services (tokio, hyper, rustls, redb, std) and reviewed; a call that is
 //! not on it answers EPERM, clone3 answers ENOSYS so that libc falls back to clone, whose flags can be
 //! judged. socket(2) is judged by family, type and protocol, since Landlock knows neither UDP nor
-//! MPTCP nor netlink.
+//! MPTCP nor netlink; mmap and mprotect by whether memory becomes executable; what makes files and modes by
+//! whether it sets a set-user-id bit.
 
 use std::collections::BTreeMap;
 
@@ -11,164 +12,11 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+use super::calls;
 use super::plan::Plan;
 use crate::manifest::{SocketKind, SyscallGroup};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
-
-/// What every service needs.
-const BASE: &[i64] = &[
-    // Files and descriptors.
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_pread64,
-    libc::SYS_pwrite64,
-    libc::SYS_preadv,
-    libc::SYS_pwritev,
-    libc::SYS_openat,
-    libc::SYS_close,
-    libc::SYS_close_range,
-    libc::SYS_lseek,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_fstatfs,
-    libc::SYS_statfs,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_sync_file_range,
-    libc::SYS_ftruncate,
-    libc::SYS_fallocate,
-    libc::SYS_flock,
-    libc::SYS_fcntl,
-    libc::SYS_dup,
-    libc::SYS_dup3,
-    libc::SYS_pipe2,
-    libc::SYS_getdents64,
-    libc::SYS_unlinkat,
-    libc::SYS_mkdirat,
-    libc::SYS_renameat2,
-    libc::SYS_renameat,
-    libc::SYS_linkat,
-    libc::SYS_readlinkat,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fadvise64,
-    libc::SYS_copy_file_range,
-    libc::SYS_sendfile,
-    libc::SYS_getcwd,
-    libc::SYS_umask,
-    libc::SYS_utimensat,
-    // Memory.
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_mprotect,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_brk,
-    libc::SYS_msync,
-    libc::SYS_mincore,
-    libc::SYS_membarrier,
-    // Threads, signals, time.
-    libc::SYS_futex,
-    libc::SYS_set_robust_list,
-    libc::SYS_get_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_set_tid_address,
-    libc::SYS_gettid,
-    libc::SYS_getpid,
-    libc::SYS_getppid,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_tgkill,
-    libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_getres,
-    libc::SYS_gettimeofday,
-    libc::SYS_getrandom,
-    libc::SYS_prctl,
-    libc::SYS_prlimit64,
-    libc::SYS_uname,
-    libc::SYS_sysinfo,
-    libc::SYS_getrusage,
-    libc::SYS_wait4,
-    libc::SYS_getcpu,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getegid,
-    // Events.
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_ppoll,
-    libc::SYS_eventfd2,
-    libc::SYS_pselect6,
-    libc::SYS_timerfd_create,
-    libc::SYS_timerfd_settime,
-    libc::SYS_signalfd4,
-    // Sockets that exist already, or that `socket_rules` lets be made.
-    libc::SYS_socketpair,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_accept4,
-    libc::SYS_connect,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
-    libc::SYS_sendto,
-    libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
-    libc::SYS_recvmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_recvmmsg,
-    libc::SYS_setsockopt,
-    libc::SYS_getsockopt,
-    libc::SYS_shutdown,
-    // Landlock lets it run one file: the service itself.
-    libc::SYS_execve,
-];
-
-/// The same calls under their old names, where the machine has them.
-#[cfg(target_arch = "x86_64")]
-const BASE_OF_ARCH: &[i64] = &[
-    libc::SYS_open,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_access,
-    libc::SYS_poll,
-    libc::SYS_select,
-    libc::SYS_dup2,
-    libc::SYS_pipe,
-    libc::SYS_readlink,
-    libc::SYS_mkdir,
-    libc::SYS_rmdir,
-    libc::SYS_unlink,
-    libc::SYS_rename,
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_create,
-    libc::SYS_eventfd,
-    libc::SYS_arch_prctl,
-    libc::SYS_accept,
-    libc::SYS_time,
-    libc::SYS_chmod,
-    libc::SYS_link,
-];
-
-#[cfg(not(target_arch = "x86_64"))]
-const BASE_OF_ARCH: &[i64] = &[libc::SYS_accept];
 
 /// The ioctls that std and tokio use: FIONBIO and FIOCLEX on their own descriptors. No other: TIOCSTI
 /// and every device's own are refused.
@@ -176,6 +24,30 @@ const IOCTLS: [u64; 2] = [0x5421, 0x5451];
 
 /// Flags that clone(2) may not carry: every `CLONE_NEW*`.
 const NEW_NAMESPACE_FLAGS: u64 = 0x7E02_0080;
+
+/// S_ISUID and S_ISGID.
+const SET_ID_BITS: u64 = 0o6000;
+
+/// O_TMPFILE without the O_DIRECTORY that it is combined with.
+const O_TMPFILE_BIT: u64 = 0o20_000_000;
+
+/// Calls that take a mode, and which argument it is.
+const MODE_ARGUMENTS: &[(i64, u8)] = &[
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (libc::SYS_mkdirat, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, 1),
+];
+
+/// Calls that open files, and which argument the flags are; the mode follows.
+const OPEN_ARGUMENTS: &[(i64, u8)] = &[
+    (libc::SYS_openat, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1),
+];
 
 /// The filters of a plan, to be installed in this order.
 ///
@@ -203,7 +75,9 @@ pub fn install(filters: &[BpfProgram]) -> Result<(), seccompiler::Error> {
 }
 
 fn allow_list(plan: &Plan) -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = BASE.iter().chain(BASE_OF_ARCH).map(|call| (*call, Vec::new())).collect();
+    let mut rules: Rules = calls::base().map(|(_, call)| (call, Vec::new())).collect();
+    rules.extend(no_new_code()?);
+    rules.extend(no_set_id()?);
     // The second filter answers for clone3; seccomp(2) is needed to install it.
     rules.insert(libc::SYS_clone3, Vec::new());
     rules.insert(libc::SYS_seccomp, Vec::new());
@@ -219,8 +93,35 @@ fn allow_list(plan: &Plan) -> Result<Rules, seccompiler::BackendError> {
         rules.insert(libc::SYS_socket, sockets);
     }
     if plan.syscalls.contains(&SyscallGroup::Bpf) {
-        rules.insert(libc::SYS_bpf, Vec::new());
-        rules.insert(libc::SYS_perf_event_open, Vec::new());
+        rules.extend(calls::BPF.iter().map(|(_, call)| (*call, Vec::new())));
+    }
+    Ok(rules)
+}
+
+/// Static programs map their code once, in execve: no memory becomes executable afterwards.
+fn no_new_code() -> Result<Rules, seccompiler::BackendError> {
+    let mut rules = Rules::new();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let plain = condition(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
+        rules.insert(call, vec![SeccompRule::new(vec![plain])?]);
+    }
+    Ok(rules)
+}
+
+/// Nothing that a service writes runs with another's rights: no set-user-id, no set-group-id.
+fn no_set_id() -> Result<Rules, seccompiler::BackendError> {
+    let plain = |argument| condition(argument, SeccompCmpOp::MaskedEq(SET_ID_BITS), 0);
+    let mut rules = Rules::new();
+    for (call, mode) in MODE_ARGUMENTS {
+        rules.insert(*call, vec![SeccompRule::new(vec![plain(*mode)?])?]);
+    }
+    for (call, flags) in OPEN_ARGUMENTS {
+        // The mode counts only when a file is made.
+        let opens = condition(*flags, SeccompCmpOp::MaskedEq(libc::O_CREAT as u64), 0)?;
+        let no_temporary = condition(*flags, SeccompCmpOp::MaskedEq(O_TMPFILE_BIT), 0)?;
+        let rule =
+            vec![SeccompRule::new(vec![opens, no_temporary])?, SeccompRule::new(vec![plain(flags + 1)?])?];
+        rules.insert(*call, rule);
     }
     Ok(rules)
 }

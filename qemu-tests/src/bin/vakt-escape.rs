@@ -38,6 +38,43 @@ const ATTEMPTS: &[Attempt] = &[
     }),
     ("chroot", |_| call(libc::SYS_chroot, [c"/".as_ptr() as i64, 0, 0, 0, 0])),
     ("set-time", |_| call(libc::SYS_clock_settime, [0, 0, 0, 0, 0])),
+    ("map-code", |_| {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        call(libc::SYS_mmap, [0, 4096, protection.into(), flags.into(), -1])
+    }),
+    ("make-code", |_| {
+        let page = std::alloc::Layout::from_size_align(4096, 4096).map_err(Error::other)?;
+        // SAFETY: the layout has a size. The page is leaked: the process ends soon.
+        let page = unsafe { std::alloc::alloc_zeroed(page) };
+        call(libc::SYS_mprotect, [page as i64, 4096, i64::from(libc::PROT_READ | libc::PROT_EXEC), 0, 0])
+    }),
+    ("set-id-file", |path| {
+        let path = std::ffi::CString::new(path)?;
+        let flags = libc::O_CREAT | libc::O_WRONLY;
+        call(libc::SYS_openat, [libc::AT_FDCWD.into(), path.as_ptr() as i64, flags.into(), 0o4755, 0])
+    }),
+    ("set-id-mode", |path| {
+        let path = std::ffi::CString::new(path)?;
+        call(libc::SYS_fchmodat, [libc::AT_FDCWD.into(), path.as_ptr() as i64, 0o2755, 0, 0])
+    }),
+    ("personality", |_| call(libc::SYS_personality, [0x0004_0000, 0, 0, 0, 0])),
+    ("real-time", |_| {
+        let priority = 1i32;
+        call(libc::SYS_sched_setscheduler, [0, libc::SCHED_FIFO.into(), &raw const priority as i64, 0, 0])
+    }),
+    ("host-name", |_| call(libc::SYS_sethostname, [c"x".as_ptr() as i64, 1, 0, 0, 0])),
+    ("kernel-log", |_| {
+        let mut text = [0u8; 64];
+        call(libc::SYS_syslog, [3, text.as_mut_ptr() as i64, 64, 0, 0])
+    }),
+    ("swap", |_| call(libc::SYS_swapoff, [c"/none".as_ptr() as i64, 0, 0, 0, 0])),
+    ("accounting", |_| call(libc::SYS_acct, [0, 0, 0, 0, 0])),
+    ("kexec", |_| call(libc::SYS_kexec_load, [0, 0, 0, 0, 0])),
+    ("pivot-root", |_| call(libc::SYS_pivot_root, [c"/".as_ptr() as i64, c"/".as_ptr() as i64, 0, 0, 0])),
+    ("join-namespace", |_| call(libc::SYS_setns, [0, 0, 0, 0, 0])),
+    ("user-fault", |_| call(libc::SYS_userfaultfd, [0, 0, 0, 0, 0])),
+    ("perf", |_| call(libc::SYS_perf_event_open, [0, 0, -1, -1, 0])),
     ("process-memory", |pid| call(libc::SYS_process_vm_readv, [number(pid)?, 0, 0, 0, 0])),
 ];
 
