@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("a_changed_data_block_stops_the_machine", Block::Data),
         trial("a_changed_hash_block_stops_the_machine", Block::Hash),
+        trial("a_changed_top_of_the_hashes_is_no_root_of_ours", Block::Top),
         trial("a_changed_program_stops_the_machine_when_it_is_read", Block::Program),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -36,8 +37,10 @@ fn main() -> ExitCode {
 enum Block {
     /// The file system's superblock.
     Data,
-    /// The hash tree's top.
+    /// The first block below the hash tree's top: the hashes of the first data blocks.
     Hash,
+    /// The hash tree's top.
+    Top,
     /// Every block in the middle of the data, where programs are.
     Program,
 }
@@ -55,7 +58,8 @@ fn tamper(block: Block) -> Result<()> {
     let data_blocks: u64 = option.split(':').next().unwrap_or_default().parse()?;
     match block {
         Block::Data => flip(&disk, 0)?,
-        Block::Hash => flip(&disk, data_blocks)?,
+        Block::Hash => flip(&disk, data_blocks + 1)?,
+        Block::Top => flip(&disk, data_blocks)?,
         Block::Program => {
             for number in data_blocks / 4..data_blocks * 3 / 4 {
                 flip(&disk, number)?;
@@ -66,10 +70,11 @@ fn tamper(block: Block) -> Result<()> {
     guest.wait(ENDS_WITHIN)?;
     let console = guest.serial.text();
     ensure!(!console.contains("all services ready"), "the machine ran on:\n{console}");
-    ensure!(
-        console.contains("verity") || console.contains("panic"),
-        "it stopped for another reason:\n{console}"
-    );
+    let reason = match block {
+        Block::Top => "no slot has the root",
+        Block::Data | Block::Hash | Block::Program => "dm-verity device corrupted",
+    };
+    ensure!(console.contains(reason), "it stopped for another reason:\n{console}");
     Ok(())
 }
 

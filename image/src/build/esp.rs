@@ -4,13 +4,21 @@
 //! boot counter while a slot is on trial.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::Context;
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
-use super::layout::{ESP, MIB};
+use super::layout::{ESP, MIB, SECTOR};
+
+/// Bytes of a directory entry, and the first byte of one that is free.
+const ENTRY: usize = 32;
+const FREE: u8 = 0xE5;
+
+/// Where fatfs puts the root directory.
+const ROOT_CLUSTER: u16 = 2;
 
 /// What systemd-boot reads: no menu, so that a screen or a serial port that is not there costs
 /// nothing; a key held at power-on shows it.
@@ -53,12 +61,11 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
         .volume_id(0x7661_6b74)
         .volume_label(*b"VAKT-ESP   ");
     fatfs::format_volume(&mut file, options).context("cannot make the FAT file system")?;
+    make_directories(&mut file)?;
+    file.seek(SeekFrom::Start(0))?;
     let volume =
         FileSystem::new(&mut file, FsOptions::new().time_provider(&Fixed)).context("cannot open the FAT")?;
     let root = volume.root_dir();
-    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"] {
-        root.create_dir(directory).with_context(|| format!("cannot make {directory} on the ESP"))?;
-    }
     let linux = root.open_dir("EFI/Linux")?;
     let placeholder = |number: usize| format!("room for the name of a boot entry {number:02}");
     (0..NAMES).try_for_each(|number| linux.create_file(&placeholder(number)).map(|_| ()))?;
@@ -77,4 +84,80 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
     put(&format!("EFI/Linux/{uki_name}"), &std::fs::read(uki)?)?;
     drop(root);
     volume.unmount().context("cannot close the FAT")
+}
+
+/// Makes the directories, as the FAT specification has them: `.` and `..` are the first two entries, have no
+/// long names, and the root is number 0. fatfs gives both a long name and the root its own number, which
+/// fsck.fat takes for damage.
+fn make_directories(file: &mut File) -> anyhow::Result<()> {
+    let volume = FileSystem::new(&mut *file, FsOptions::new().time_provider(&Fixed))?;
+    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"] {
+        let made = volume.root_dir().create_dir(directory).map(|_| ());
+        made.with_context(|| format!("cannot make {directory} on the ESP"))?;
+    }
+    volume.unmount().context("cannot close the FAT")?;
+    // Nothing but directories is there yet, so what looks like the begin of one is one.
+    let mut sector = [0; SECTOR as usize];
+    for at in (0..ESP.mib * MIB).step_by(SECTOR as usize) {
+        file.read_exact_at(&mut sector, at)?;
+        if has_long_dots(&sector) {
+            file.write_all_at(&with_short_dots(&sector), at)?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory that begins with a long name, `.`, a long name and `..`.
+fn has_long_dots(sector: &[u8]) -> bool {
+    sector[ENTRY..].starts_with(b".          ") && sector[3 * ENTRY..].starts_with(b"..         ")
+}
+
+/// The same with `.` and `..` in front and the two behind them free.
+fn with_short_dots(sector: &[u8]) -> Vec<u8> {
+    let mut fixed = sector.to_vec();
+    fixed[..ENTRY].copy_from_slice(&sector[ENTRY..2 * ENTRY]);
+    fixed[ENTRY..2 * ENTRY].copy_from_slice(&sector[3 * ENTRY..4 * ENTRY]);
+    let parent = ENTRY + 26..ENTRY + 28;
+    if fixed[parent.clone()] == ROOT_CLUSTER.to_le_bytes() {
+        fixed[parent].fill(0);
+    }
+    for entry in [2, 3] {
+        fixed[entry * ENTRY] = FREE;
+    }
+    fixed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_begin_as_the_specification_says_and_hold_what_was_put() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("loader"), b"the loader").unwrap();
+        std::fs::write(at("uki"), vec![7; 5000]).unwrap();
+        make(&at("esp"), &at("loader"), &at("uki"), &first_uki("0.1.0")).unwrap();
+        let bytes = std::fs::read(at("esp")).unwrap();
+        let begins = |sector: &[u8]| sector.starts_with(b".          ");
+        let directories: Vec<&[u8]> = bytes.chunks(SECTOR as usize).filter(|sector| begins(sector)).collect();
+        assert_eq!(directories.len(), 5);
+        for sector in directories {
+            assert!(sector[ENTRY..].starts_with(b"..         ") && !has_long_dots(sector));
+            assert_ne!(sector[ENTRY + 26..ENTRY + 28], ROOT_CLUSTER.to_le_bytes());
+        }
+        let volume = FileSystem::new(
+            File::options().read(true).write(true).open(at("esp")).unwrap(),
+            FsOptions::new(),
+        );
+        let volume = volume.unwrap();
+        let names: Vec<String> = volume
+            .root_dir()
+            .open_dir("EFI/Linux")
+            .unwrap()
+            .iter()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [".", "..", "vakt-a_0.1.0.efi"]);
+    }
 }

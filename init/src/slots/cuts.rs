@@ -41,7 +41,7 @@ impl Disk for Recorder {
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.bytes[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
         // Sectors are whole, and nothing else is.
-        assert!(at as usize % SECTOR == 0 && bytes.len() % SECTOR == 0);
+        assert!((at as usize).is_multiple_of(SECTOR) && bytes.len().is_multiple_of(SECTOR));
         for (index, sector) in bytes.chunks(SECTOR).enumerate() {
             self.ops.push(Op::Write(at + (index * SECTOR) as u64, sector.to_vec()));
         }
@@ -57,7 +57,7 @@ impl Disk for Recorder {
 /// A UKI of some clusters that is like no other.
 fn uki(version: &str) -> Vec<u8> {
     (0..7000u32)
-        .flat_map(|word| (word ^ version.len() as u32 * 77).to_le_bytes())
+        .flat_map(|word| (word ^ (version.len() as u32 * 77)).to_le_bytes())
         .chain(version.bytes())
         .collect()
 }

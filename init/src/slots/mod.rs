@@ -2,7 +2,7 @@
 //!
 //! [`assess`] decides, [`history`] remembers from boot to boot, [`esp`] changes the UKIs' names (in a child,
 //! sent by [`errand`]; in an order of writes that a power cut cannot hurt, see [`fat`]), [`loader`] is what
-//! systemd-boot makes of them. `run/slots.rs` is where PID 1's loop holds all of it.
+//! systemd-boot makes of them. `run/slots/` is where PID 1's loop holds all of it.
 
 pub mod assess;
 #[cfg(test)]

@@ -3,21 +3,21 @@
 //! Each turn collects what a child did to the ESP, asks [`assess`] what is to be done, and sends the next
 //! child. Nothing here waits.
 
+mod api;
+
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::ctl::{Answer, refusal};
 use crate::machine::console::Console;
 use crate::slots::assess::{Decision, Health, State, View, Which, Why, assess, may_feed};
-use crate::slots::entry::{Entry, Slot, Tries};
+use crate::slots::entry::{Entry, Slot};
 use crate::slots::errand::{Errands, Outcome};
-use crate::slots::esp::{Listed, Staged, UKI_BYTES_MAX, Verb};
+use crate::slots::esp::{Listed, Verb};
 use crate::slots::evidence::Evidence;
 use crate::slots::history::{History, Rollback};
 use crate::slots::watchdog::Watchdog;
-use crate::slots::{loader, version};
 
 /// After a change of the ESP failed, the next try is this much later.
 const RETRY_AFTER_MS: u64 = 30_000;
@@ -58,16 +58,6 @@ pub struct Found {
     pub gate_until_ms: u64,
 }
 
-/// A slot in `GET /v1/slots`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Shown {
-    slot: Slot,
-    version: Option<String>,
-    state: &'static str,
-    tries_left: Option<u32>,
-    bytes: u64,
-}
-
 /// The last UKI that was staged, in `GET /v1/slots`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Staging {
@@ -75,16 +65,6 @@ struct Staging {
     version: String,
     done: bool,
     error: Option<String>,
-}
-
-/// The body of `POST /v1/slots/stage`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wish {
-    version: String,
-    uki_offset: u64,
-    uki_length: u64,
-    uki_sha256: String,
 }
 
 /// All about the slots.
@@ -360,124 +340,6 @@ impl Slots {
             is_told: other.is_some_and(|(entry, _)| history.is_told(entry.slot, &entry.version)),
         })
     }
-
-    /// `GET /v1/slots`.
-    pub fn answer(&self) -> Answer {
-        let shown = |slot: Slot| {
-            let entry = self.entry(slot);
-            Shown {
-                slot,
-                version: entry.map(|(entry, _)| entry.version.clone()),
-                state: match self.state(slot) {
-                    State::Empty => "empty",
-                    State::Blessed => "blessed",
-                    State::Counted { left: 0 } if self.found.place.running != Some(slot) => "bad",
-                    State::Counted { .. } => "trying",
-                },
-                tries_left: entry.and_then(|(entry, _)| entry.tries).map(|tries| tries.left),
-                bytes: entry.map_or(0, |(_, bytes)| *bytes),
-            }
-        };
-        let slots: Vec<Shown> =
-            if self.entries.is_some() { Slot::ALL.into_iter().map(shown).collect() } else { Vec::new() };
-        let body = serde_json::json!({
-            "running": {
-                "slot": self.found.place.running.map_or("", Slot::letter),
-                "version": self.found.version,
-                "why": self.why(),
-            },
-            "slots": slots,
-            "staging": self.staging,
-            "last_rollback": self.last_rollback(),
-            "busy": self.errands.as_ref().is_some_and(Errands::are_busy),
-            "error": self.error,
-        });
-        Answer { status: 200, body: body.to_string() }
-    }
-
-    /// `POST /v1/slots/clear`: the other slot's UKI is to be removed.
-    pub fn clear(&mut self) -> Answer {
-        match self.may_change().and_then(|slot| self.queue(Verb::Clear(slot.other()))) {
-            Ok(()) => accepted(),
-            Err(reason) => refusal(409, &reason),
-        }
-    }
-
-    /// `POST /v1/slots/stage`: a UKI in the other slot's partition is to become its entry.
-    pub fn stage(&mut self, body: &[u8]) -> Answer {
-        let wish: Wish = match serde_json::from_slice(body) {
-            Ok(wish) => wish,
-            Err(error) => return refusal(400, &format!("the body is no wish to stage: {error}")),
-        };
-        if let Err(reason) = check(&wish) {
-            return refusal(400, &reason);
-        }
-        match self.may_change().and_then(|running| self.stage_beside(running, wish)) {
-            Ok(()) => accepted(),
-            Err(reason) => refusal(409, &reason),
-        }
-    }
-
-    fn stage_beside(&mut self, running: Slot, wish: Wish) -> Result<(), String> {
-        let slot = running.other();
-        let from = self.inactive().ok_or("there is no other slot to take a UKI from")?;
-        let from = from.to_string_lossy().into_owned();
-        let new = Entry { slot, version: wish.version.clone(), tries: Some(Tries::default()) };
-        let running_entry = self.entry(running).map(|(entry, _)| entry.clone());
-        let both: Vec<Entry> = running_entry.into_iter().chain([new.clone()]).collect();
-        if loader::choice(&both) != Some(&new) {
-            return Err(format!(
-                "the boot loader would not take {}: {} is not older",
-                new.version, self.found.version
-            ));
-        }
-        let staged = Staged {
-            version: wish.version.clone(),
-            from,
-            offset: wish.uki_offset,
-            length: wish.uki_length,
-            sha256: wish.uki_sha256,
-        };
-        self.queue(Verb::Stage(slot, staged))?;
-        self.staging = Some(Staging { slot, version: wish.version, done: false, error: None });
-        Ok(())
-    }
-
-    fn queue(&mut self, verb: Verb) -> Result<(), String> {
-        self.errands.as_mut().ok_or("this box has no boot partition")?.add(verb)
-    }
-
-    /// The slot that runs, when the other one may be changed: while this one is on trial, the other is the
-    /// only way back.
-    fn may_change(&self) -> Result<Slot, String> {
-        let slot = self.found.place.running.ok_or("this box has no slots")?;
-        match self.running() {
-            None => Err("the boot partition has not been read yet; try again".into()),
-            Some(State::Counted { .. }) => {
-                Err(format!("slot {slot} is on trial; the other one stays until it is blessed"))
-            }
-            Some(_) => Ok(slot),
-        }
-    }
-}
-
-fn check(wish: &Wish) -> Result<(), String> {
-    let is_hash = wish.uki_sha256.len() == 64
-        && wish.uki_sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !version::is_valid(&wish.version) {
-        return Err(format!("{:?} is no version; it has 1 to 32 of a-z A-Z 0-9 . ~ ^ -", wish.version));
-    }
-    if !is_hash {
-        return Err("uki_sha256 is no SHA-256 in lower-case hex".into());
-    }
-    if !(1..=UKI_BYTES_MAX).contains(&wish.uki_length) {
-        return Err(format!("uki_length is {}; 1 to {UKI_BYTES_MAX} fit", wish.uki_length));
-    }
-    Ok(())
-}
-
-fn accepted() -> Answer {
-    Answer { status: 202, body: "{}".into() }
 }
 
 fn rollback_line(rollback: &Rollback) -> String {
