@@ -5,6 +5,7 @@ pub mod collector;
 pub mod init;
 pub mod log;
 pub mod repair;
+pub mod slots;
 pub mod store;
 pub mod update;
 
