@@ -78,6 +78,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("web", "write", "/usr/bin/vakt-web"),
     ("web", "exec", "/usr/bin/vakt-web"),
     ("web", "exec", "/bin/sh"),
+    // What fetches from the network reads nobody's state, and cannot change whom it trusts.
+    ("update", "read", "/state/store"),
+    ("update", "write", "/usr/lib/vakt/update/root.json"),
+    ("update", "connect", "/run/vakt/store/http.sock"),
+    ("update", "write", "/dev/vda"),
+    ("update", "mknod", "/state/update/vda"),
 ];
 
 /// Attempts on the kernel that no service may make, with those that may.
@@ -125,6 +131,10 @@ const POSSIBLE: &[(&str, &str, &str)] = &[
     ("collector", "read", "/proc"),
     ("web", "connect", "/run/vakt/store/http.sock"),
     ("store", "write", "/state/store/probe"),
+    ("update", "read", "/usr/lib/vakt/update"),
+    ("update", "write", "/state/update/probe"),
+    ("update", "socket", "2,1,0"),
+    ("update", "connect", "/run/vakt/init/http.sock"),
 ];
 
 fn main() -> ExitCode {

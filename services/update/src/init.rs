@@ -12,8 +12,11 @@ use crate::digest::Sha256;
 use crate::refusal::Refusal;
 use crate::version::Version;
 
-/// How long init may take to copy a UKI of at most 44 MiB to the ESP.
+/// How long init may take to copy a UKI of at most 31 MiB to the ESP.
 const STAGE_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long it may take to remove one.
+const CLEAR_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often it is asked whether it has.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -39,12 +42,26 @@ pub struct Stage {
 #[derive(Debug, Deserialize)]
 struct Slots {
     running: Running,
+    slots: Vec<Slot>,
     staging: Option<Staging>,
+    /// Whether init still works on the boot partition; it says so where it does that beside its answers.
+    #[serde(default)]
+    busy: bool,
+    /// Why its last work there failed.
+    #[serde(default)]
+    error: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Running {
+    slot: String,
     version: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Slot {
+    slot: String,
+    state: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,13 +86,28 @@ impl Init {
         slots.running.version.parse().map_err(|error| Refusal::Init(format!("running version: {error}")))
     }
 
-    /// Takes the slot that does not run off the boot menu. From here on nothing half written can be booted.
+    /// Takes the slot that does not run off the boot menu. Returns when it is off: from here on nothing half
+    /// written can be booted.
     ///
     /// # Errors
-    /// [`Refusal::Init`].
+    /// [`Refusal::Init`], also when it takes longer than a minute.
     pub async fn clear(&self) -> Result<(), Refusal> {
         self.0.call(Method::POST, "/v1/slots/clear", "application/json", Bytes::from_static(b"{}")).await?;
-        Ok(())
+        let cleared = async {
+            loop {
+                let slots: Slots = self.0.get("/v1/slots").await?;
+                let other = slots.slots.iter().find(|slot| slot.slot != slots.running.slot);
+                match slots.error {
+                    _ if slots.busy => {}
+                    Some(error) => return Err(Refusal::Init(error)),
+                    None if other.is_some_and(|slot| slot.state == "empty") => return Ok(()),
+                    None => {}
+                }
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        };
+        let late = || Refusal::Init(format!("the slot was not cleared within {} s", CLEAR_WITHIN.as_secs()));
+        tokio::time::timeout(CLEAR_WITHIN, cleared).await.map_err(|_| late())?
     }
 
     /// Puts the slot on the boot menu, to be tried at the next boot. Returns when that is on the disk.

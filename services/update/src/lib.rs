@@ -10,7 +10,7 @@
 //! ignores an expiry, never reboots.
 //!
 //! Limits: one install at a time; one piece of 1 MiB in memory beside 4 MiB of metadata at most; a manifest of
-//! 128 KiB; a UKI of 44 MiB; 60 s for a piece, 120 s for all metadata.
+//! 128 KiB; a UKI of 31 MiB; 60 s for a piece, 120 s for all metadata.
 
 pub mod api;
 pub mod archive;

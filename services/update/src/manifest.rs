@@ -19,8 +19,8 @@ pub const PIECE_BYTES: u64 = 1 << 20;
 /// Largest manifest that is read: 1,600 pieces' hashes fit, ten times what a slot holds.
 pub const MANIFEST_BYTES_MAX: u64 = 128 << 10;
 
-/// Largest UKI: the ESP of 96 MiB holds two, and what the boot loader needs.
-pub const UKI_BYTES_MAX: u64 = 44 << 20;
+/// Largest UKI: the ESP of 96 MiB holds both slots' and the copy of one.
+pub const UKI_BYTES_MAX: u64 = 31 << 20;
 
 /// Where the UKI begins is a multiple of this.
 pub const ALIGN: u64 = 4096;

@@ -180,6 +180,12 @@ impl Refusal {
 
 impl From<CallError> for Refusal {
     fn from(error: CallError) -> Refusal {
-        Refusal::Init(error.to_string())
+        // init's refusals are written for people.
+        let said = match &error {
+            CallError::Refused { body, .. } => serde_json::from_str::<serde_json::Value>(body).ok(),
+            _ => None,
+        };
+        let said = said.and_then(|body| body.get("error")?.as_str().map(str::to_owned));
+        Refusal::Init(said.unwrap_or_else(|| error.to_string()))
     }
 }

@@ -343,6 +343,14 @@ async fn archives_are_refused_for_the_same_reasons() {
 }
 
 #[tokio::test]
+async fn a_slot_that_init_does_not_give_is_not_written() {
+    let mut bed = Bed::new("0.2.0").await;
+    bed.start().await;
+    bed.init.refuse("slot a is on trial; the other one stays until it is blessed");
+    refused(&bed, "init", "init: slot a is on trial; the other one stays until it is blessed").await;
+}
+
+#[tokio::test]
 async fn without_a_slot_or_a_repository_or_init_there_is_no_install() {
     let mut bed = Bed::new("0.2.0").await;
     std::fs::remove_file(bed.at("slot-b")).unwrap();

@@ -17,6 +17,11 @@ use vakt_wire::listen::Address;
 struct Told {
     running: String,
     cleared: u32,
+    /// What clears at the next turn of the loop, as init's children do it beside its answers.
+    clearing: bool,
+    /// Why it refuses to clear.
+    refuses: Option<String>,
+    occupied: bool,
     staging: Option<Value>,
     staged: Option<Stage>,
     copied: Option<Sha256>,
@@ -30,7 +35,7 @@ pub struct FakeInit {
 
 impl FakeInit {
     pub fn start(socket: &Path, slot: &Path) -> Arc<FakeInit> {
-        let told = Told { running: "0.1.0".into(), ..Told::default() };
+        let told = Told { running: "0.1.0".into(), occupied: true, ..Told::default() };
         let init = Arc::new(FakeInit { slot: slot.to_owned(), told: Mutex::new(told) });
         let listener = Address::Unix(socket.to_owned()).bind().unwrap();
         tokio::spawn(serve(listener, init.clone(), CancellationToken::new()));
@@ -40,6 +45,11 @@ impl FakeInit {
     /// After a reboot another version runs.
     pub fn boot(&self, version: &str) {
         self.told.lock().unwrap().running = version.to_owned();
+    }
+
+    /// As while the running slot is on trial: the other one is the only way back.
+    pub fn refuse(&self, reason: &str) {
+        self.told.lock().unwrap().refuses = Some(reason.to_owned());
     }
 
     /// How often the slot was taken off the boot menu.
@@ -77,19 +87,31 @@ impl Handler for FakeInit {
     async fn handle(self: Arc<Self>, request: Request) -> Response {
         match (request.method().as_str(), request.path()) {
             ("GET", "/v1/slots") => {
-                let told = self.told.lock().unwrap();
+                let mut told = self.told.lock().unwrap();
+                let other = if told.occupied { "blessed" } else { "empty" };
                 let slots = json!({
                     "running": { "slot": "a", "version": told.running },
-                    "slots": [],
+                    "slots": [
+                        { "slot": "a", "version": told.running, "state": "blessed", "tries_left": null, "bytes": 1 },
+                        { "slot": "b", "version": null, "state": other, "tries_left": null, "bytes": 0 },
+                    ],
                     "staging": told.staging,
                     "last_rollback": null,
+                    "busy": told.clearing,
+                    "error": null,
                 });
+                if std::mem::take(&mut told.clearing) {
+                    (told.cleared, told.occupied) = (told.cleared + 1, false);
+                }
                 answer(StatusCode::OK, &slots)
             }
             ("POST", "/v1/slots/clear") => {
                 let mut told = self.told.lock().unwrap();
-                (told.cleared, told.staging, told.staged) = (told.cleared + 1, None, None);
-                answer(StatusCode::OK, &json!({}))
+                if let Some(reason) = &told.refuses {
+                    return error(StatusCode::CONFLICT, reason);
+                }
+                (told.clearing, told.staging, told.staged) = (true, None, None);
+                answer(StatusCode::ACCEPTED, &json!({}))
             }
             ("POST", "/v1/slots/stage") => {
                 let body = read(request.body, 1 << 16).await.unwrap();

@@ -6,6 +6,7 @@ pub mod config;
 pub mod init;
 pub mod log;
 pub mod repair;
+pub mod slots;
 pub mod store;
 pub mod update;
 

@@ -11,7 +11,7 @@ use vakt_wire::http::{Body, CallError, Request, Response, stream};
 
 use crate::account::csrf;
 use crate::app::{App, Caller};
-use crate::backend::init::{Rollback, Slots};
+use crate::backend::slots::{Rollback, Slot, Slots};
 use crate::backend::update::{Last, State};
 use crate::backend::{Panel, unavailable};
 use crate::chart::Unit;
@@ -245,7 +245,7 @@ fn last_view(last: &Last) -> LastView {
 }
 
 fn slot_lines(slots: &Slots) -> Vec<SlotLine> {
-    let line = |slot: &crate::backend::init::Slot| {
+    let line = |slot: &Slot| {
         let (said, class) = match slot.state.as_str() {
             "blessed" => ("proven".to_owned(), "ok"),
             "trying" => {
