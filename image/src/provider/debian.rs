@@ -25,7 +25,9 @@ pub fn inputs() -> anyhow::Result<Inputs> {
     let lock = Lock::read()?;
     let (kernel, kernel_line) = unpacked(lock.of("kernel")?, Some(KERNELS))?;
     let (boot, boot_line) = unpacked(lock.of("boot")?, None)?;
-    let modules = only_entry(&kernel.join("lib/modules"))?;
+    // Packages of trixie and later have their modules below /usr.
+    let places = ["lib/modules", "usr/lib/modules"].map(|place| kernel.join(place));
+    let modules = only_entry(places.iter().find(|place| place.is_dir()).unwrap_or(&places[0]))?;
     let kernel_release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Inputs {
         kernel: kernel.join("boot").join(format!("vmlinuz-{kernel_release}")),

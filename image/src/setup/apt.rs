@@ -16,6 +16,11 @@ const LISTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Debian's keys, in the package `debian-archive-keyring` that every Debian has.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// Where the locked inputs are: archive and suite. The kernel and the boot loader are bookworm's, the firmware
+/// trixie's.
+const INPUT_SUITES: [(&str, &str); 3] =
+    [("debian", "bookworm"), ("debian-security", "bookworm-security"), ("debian", "trixie")];
+
 /// apt under a directory of ours.
 #[derive(Debug)]
 pub struct Apt {
@@ -25,7 +30,9 @@ pub struct Apt {
 
 impl Apt {
     /// Prepares the directory and the sources: the host's own suite with updates, security and
-    /// backports, and trixie for the newer firmware.
+    /// backports to install from, and the suites of the locked inputs to download from. Nothing of the
+    /// latter is ever installed: with `--target-release` apt would take the newest version of each
+    /// dependency that it sees, and lift the host to another release.
     ///
     /// # Errors
     /// When this is no Debian, or the directory cannot be written.
@@ -44,6 +51,7 @@ impl Apt {
         }
         let apt = Apt { directory, codename };
         fs::write(apt.directory.join("sources.list"), apt.sources())?;
+        fs::write(apt.directory.join("preferences"), apt.preferences())?;
         Ok(apt)
     }
 
@@ -57,10 +65,25 @@ impl Apt {
         if self.has_backports() {
             text += &line("debian", &format!("{name}-backports"));
         }
-        if name != "trixie" {
-            text += &line("debian", "trixie");
+        for (host, suite) in self.download_only() {
+            text += &line(host, suite);
         }
         text
+    }
+
+    /// Archive and suite of what is only downloaded (image/inputs.lock).
+    fn download_only(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let own = self.codename.clone();
+        INPUT_SUITES
+            .into_iter()
+            .filter(move |(_, suite)| *suite != own && *suite != format!("{own}-security"))
+    }
+
+    /// apt_preferences(5): what is only downloaded is never installed.
+    fn preferences(&self) -> String {
+        self.download_only()
+            .map(|(_, suite)| format!("Package: *\nPin: release n={suite}\nPin-Priority: -1\n\n"))
+            .collect()
     }
 
     /// Whether the host's release needs its backports here.
@@ -84,6 +107,8 @@ impl Apt {
         for option in [
             format!("Dir::Etc::sourcelist={}", at("sources.list")),
             "Dir::Etc::sourceparts=/dev/null".into(),
+            format!("Dir::Etc::preferences={}", at("preferences")),
+            "Dir::Etc::preferencesparts=/dev/null".into(),
             format!("Dir::State::lists={}", at("lists")),
             format!("Dir::Cache::archives={}", at("archives")),
             format!("APT::Default-Release={}", self.codename),
@@ -155,5 +180,30 @@ impl Apt {
         let kept = directory.join(found.file_name().unwrap_or_default());
         fs::rename(&found, &kept)?;
         Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(codename: &str) -> Apt {
+        Apt { directory: PathBuf::new(), codename: codename.to_owned() }
+    }
+
+    #[test]
+    fn what_is_only_downloaded_is_in_the_sources_and_never_installed() {
+        for (codename, only) in
+            [("bookworm", &["trixie"][..]), ("trixie", &["bookworm", "bookworm-security"][..])]
+        {
+            let (sources, preferences) = (on(codename).sources(), on(codename).preferences());
+            for suite in only {
+                assert!(sources.contains(&format!(" {suite} main\n")), "{codename}: {sources}");
+                let pin = format!("Pin: release n={suite}\nPin-Priority: -1\n");
+                assert!(preferences.contains(&pin), "{codename}: {preferences}");
+            }
+            assert!(!preferences.contains(&format!("n={codename}\n")), "{preferences}");
+            assert_eq!(sources.lines().filter(|line| line.contains(&format!(" {codename} main"))).count(), 1);
+        }
     }
 }
