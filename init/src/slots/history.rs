@@ -3,7 +3,7 @@
 //! A boot that reaches stage 2 writes itself down at once. What it leaves, or does not leave, tells the next
 //! one how it ended ([`History::begin`]); no field is trusted to be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -39,6 +39,9 @@ pub struct History {
     pub give_backs: BTreeMap<String, u32>,
     /// The last slot that was left, and why.
     pub last_rollback: Option<Rollback>,
+    /// What was found blessed (`slot version`): a boot that hangs before it has read the boot partition is one
+    /// of a blessed slot all the same.
+    pub blessed: BTreeSet<String>,
     /// The version in a slot (`slot version`) whose rollback was told of.
     pub told: Option<String>,
     /// When the watchdog reset a blessed slot, in seconds since the epoch; the newest three.
@@ -103,7 +106,7 @@ impl History {
 
     /// A boot reaches stage 2: the one before becomes `previous`, with its end as the evidence tells.
     /// Does not write to the disk.
-    pub fn begin(&mut self, boot: Boot, evidence: &Evidence, now_s: u64) {
+    pub fn begin(&mut self, mut boot: Boot, evidence: &Evidence, now_s: u64) {
         if let Some(before) = self.boot.take() {
             let end = end_of(&before, evidence);
             if end == End::Watchdog && before.blessed {
@@ -115,6 +118,7 @@ impl History {
         self.watchdog_resets.retain(|at| *at <= now_s && now_s - at < RESETS_WITHIN_S);
         let surplus = self.watchdog_resets.len().saturating_sub(RESETS_MAX);
         self.watchdog_resets.drain(..surplus);
+        boot.blessed |= self.blessed.contains(&key(boot.slot, &boot.version));
         self.boot = Some(boot);
     }
 
@@ -158,12 +162,19 @@ impl History {
         let key = key(slot, version);
         self.give_backs.remove(&key);
         self.told.take_if(|told| *told == key);
+        self.blessed.remove(&key);
     }
 
-    /// Forgets the counts of what is not among `present`. Does not write to the disk.
-    pub fn forget_all_but<'a>(&mut self, present: impl Iterator<Item = (Slot, &'a str)>) {
-        let present: Vec<String> = present.map(|(slot, version)| key(slot, version)).collect();
-        self.give_backs.retain(|key, _| present.contains(key));
+    /// What is on the boot partition now: slot, version and whether it is blessed. What is remembered of
+    /// others is forgotten. Does not write to the disk.
+    pub fn see<'a>(&mut self, present: impl Iterator<Item = (Slot, &'a str, bool)>) {
+        let present: BTreeMap<String, bool> =
+            present.map(|(slot, version, blessed)| (key(slot, version), blessed)).collect();
+        self.give_backs.retain(|key, _| present.contains_key(key));
+        self.blessed = present.into_iter().filter_map(|(key, blessed)| blessed.then_some(key)).collect();
+        if let Some(boot) = &mut self.boot {
+            boot.blessed = self.blessed.contains(&key(boot.slot, &boot.version));
+        }
     }
 
     /// Why the version in `slot` used up its tries, as far as anything tells.
@@ -247,6 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn a_blessed_slot_is_known_before_the_boot_partition_is_read() {
+        let mut history = History { boot: Some(boot("1", false)), ..History::default() };
+        history.see([(Slot::B, "2", true), (Slot::A, "1", false)].into_iter());
+        assert!(history.boot.as_ref().unwrap().blessed);
+        for number in 1..=RESETS_MAX {
+            // It hangs each time before it sees anything.
+            history.begin(boot("2", false), &evidence(false, true), 100);
+            assert_eq!(history.watchdog_resets.len(), number);
+        }
+        assert!(history.is_reset_too_often());
+        history.renew(Slot::B, "2");
+        history.begin(boot("3", false), &evidence(false, false), 100);
+        assert!(!history.boot.unwrap().blessed, "staged anew, it is on trial");
+    }
+
+    #[test]
     fn it_is_kept_and_a_broken_file_is_an_empty_history() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("slots.json");
@@ -256,7 +283,7 @@ mod tests {
         history.mark_unhealthy("second");
         history.count_give_back(Slot::B, "2");
         history.count_give_back(Slot::A, "1");
-        history.forget_all_but([(Slot::B, "2")].into_iter());
+        history.see([(Slot::B, "2", false)].into_iter());
         history.save(&path).unwrap();
         let read = History::load(&path);
         assert_eq!(read, history);

@@ -218,13 +218,10 @@ impl Slots {
     fn take_entries(&mut self, listed: &[Listed]) {
         let entries: Vec<(Entry, u64)> =
             listed.iter().filter_map(|one| Some((Entry::parse(&one.name)?, one.bytes))).collect();
-        let present = entries.iter().map(|(entry, _)| (entry.slot, entry.version.as_str()));
-        self.found.history.forget_all_but(present);
+        let seen =
+            entries.iter().map(|(entry, _)| (entry.slot, entry.version.as_str(), entry.tries.is_none()));
+        self.found.history.see(seen);
         self.entries = Some(entries);
-        let blessed = self.running() == Some(State::Blessed);
-        if let Some(boot) = &mut self.found.history.boot {
-            boot.blessed = blessed;
-        }
         self.save();
     }
 
