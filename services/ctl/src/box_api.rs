@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -73,7 +74,7 @@ impl BoxApi {
     /// # Errors
     /// When the box does not answer, is another one, or refuses; with its reason.
     pub fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.ask("GET", path, b"")
+        self.ask("GET", path, b"", https::TRY_WITHIN)
     }
 
     /// POST of JSON, and the JSON of the answer.
@@ -81,10 +82,18 @@ impl BoxApi {
     /// # Errors
     /// As [`BoxApi::get`].
     pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask("POST", path, body.to_string().as_bytes())
+        self.ask("POST", path, body.to_string().as_bytes(), https::TRY_WITHIN)
     }
 
-    fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
+    /// POST of a file, whose answer may take `within`.
+    ///
+    /// # Errors
+    /// As [`BoxApi::get`].
+    pub fn upload(&self, path: &str, bytes: &[u8], within: Duration) -> anyhow::Result<Value> {
+        self.ask("POST", path, bytes, within)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &[u8], within: Duration) -> anyhow::Result<Value> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -92,7 +101,7 @@ impl BoxApi {
             self.token,
             body.len()
         );
-        let answer = https::request_pinned(self.address, &self.fingerprint, &head, body)?;
+        let answer = https::request_pinned(self.address, &self.fingerprint, &head, body, within)?;
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         if (200..300).contains(&answer.status) {
             return Ok(said);

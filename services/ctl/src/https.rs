@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use sha2::{Digest, Sha256};
 
 /// Connecting, and each wait for more of the answer.
-const TRY_WITHIN: Duration = Duration::from_secs(10);
+pub const TRY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
@@ -50,18 +50,31 @@ impl Answer {
 /// # Errors
 /// When there is no whole answer within ten seconds.
 pub fn request(address: SocketAddr, head: &str, body: &[u8]) -> anyhow::Result<Answer> {
-    exchange(address, head, body, Seen::default())
+    exchange(address, head, body, Seen::default(), TRY_WITHIN)
 }
 
-/// The same, but nothing is sent unless the certificate has this fingerprint.
+/// The same, but nothing is sent unless the certificate has this fingerprint, and each wait for more of the
+/// answer may take `within`.
 ///
 /// # Errors
 /// As [`request`], and when another certificate answers.
-pub fn request_pinned(address: SocketAddr, pin: &str, head: &str, body: &[u8]) -> anyhow::Result<Answer> {
-    exchange(address, head, body, Seen { pin: Some(pin.to_owned()), ..Seen::default() })
+pub fn request_pinned(
+    address: SocketAddr,
+    pin: &str,
+    head: &str,
+    body: &[u8],
+    within: Duration,
+) -> anyhow::Result<Answer> {
+    exchange(address, head, body, Seen { pin: Some(pin.to_owned()), ..Seen::default() }, within)
 }
 
-fn exchange(address: SocketAddr, head: &str, body: &[u8], seen: Seen) -> anyhow::Result<Answer> {
+fn exchange(
+    address: SocketAddr,
+    head: &str,
+    body: &[u8],
+    seen: Seen,
+    within: Duration,
+) -> anyhow::Result<Answer> {
     let seen = Arc::new(seen);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -72,8 +85,8 @@ fn exchange(address: SocketAddr, head: &str, body: &[u8], seen: Seen) -> anyhow:
     let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
     let stream = TcpStream::connect_timeout(&address, TRY_WITHIN)
         .with_context(|| format!("cannot connect to {address}"))?;
-    stream.set_read_timeout(Some(TRY_WITHIN))?;
-    stream.set_write_timeout(Some(TRY_WITHIN))?;
+    stream.set_read_timeout(Some(within))?;
+    stream.set_write_timeout(Some(within))?;
     let mut stream = StreamOwned::new(connection, stream);
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;

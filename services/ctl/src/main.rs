@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use vakt_ctl::box_api::Reach;
-use vakt_ctl::commands::Config;
+use vakt_ctl::config::Config;
+use vakt_ctl::update::Update;
 
 /// Operates a Vakt box over its API.
 #[derive(Debug, Parser)]
@@ -21,12 +22,18 @@ enum Command {
     /// The machine config
     #[command(subcommand)]
     Config(Config),
+    /// Signed updates
+    #[command(subcommand)]
+    Update(Update),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let Command::Config(config) = arguments.command;
-    let ran = arguments.reach.open().and_then(|to| config.run(&to, &mut std::io::stdout().lock()));
+    let mut out = std::io::stdout().lock();
+    let ran = arguments.reach.open().and_then(|to| match arguments.command {
+        Command::Config(config) => config.run(&to, &mut out),
+        Command::Update(update) => update.run(&to, &mut out),
+    });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

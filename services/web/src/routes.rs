@@ -86,6 +86,7 @@ const fn post(pattern: &'static str, access: Access, endpoint: Endpoint) -> Rout
 
 const METRICS_READ: Access = Access::Program(Scope::MetricsRead);
 const LOGS_READ: Access = Access::Program(Scope::LogsRead);
+const UPDATE_READ: Access = Access::Program(Scope::UpdateRead);
 const CONFIG_READ: Access = Access::Program(Scope::ConfigRead);
 
 /// Every URL.
@@ -128,6 +129,8 @@ pub const ROUTES: &[Route] = &[
     get("/api/vakt/v1/config/history", CONFIG_READ, Endpoint::Config),
     get("/api/vakt/v1/config/history/{}", CONFIG_READ, Endpoint::Config),
     post("/api/vakt/v1/config/{}", Access::Program(Scope::ConfigWrite), Endpoint::Config),
+    get("/api/vakt/v1/update", UPDATE_READ, Endpoint::Updates),
+    post("/api/vakt/v1/update/{}", Access::Program(Scope::UpdateWrite), Endpoint::Updates),
     post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
 ];
 
@@ -203,23 +206,19 @@ mod tests {
     #[test]
     fn every_page_is_for_who_is_signed_in() {
         for route in ROUTES {
-            let page = matches!(
-                route.endpoint,
-                Endpoint::Overview
-                    | Endpoint::Host
-                    | Endpoint::Logs
-                    | Endpoint::Repairs
-                    | Endpoint::Updates
-                    | Endpoint::UpdateCheck
-                    | Endpoint::UpdateInstall
-                    | Endpoint::UpdateArchive
-                    | Endpoint::SignOut
-            );
             let api = route.pattern.starts_with("/api/");
-            let page = page || (route.endpoint == Endpoint::Config && !api);
+            let page = match route.endpoint {
+                Endpoint::Config | Endpoint::Updates => !api,
+                Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs => true,
+                Endpoint::UpdateCheck | Endpoint::UpdateInstall | Endpoint::UpdateArchive => true,
+                Endpoint::SignOut => true,
+                _ => false,
+            };
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
-            let passed_on = matches!(route.endpoint, Endpoint::Store | Endpoint::Log)
-                || (route.endpoint == Endpoint::Config && api);
+            let passed_on = match route.endpoint {
+                Endpoint::Config | Endpoint::Updates => api,
+                endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log),
+            };
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");
         }
     }

@@ -6,6 +6,7 @@
 
 mod config;
 mod token;
+mod update;
 
 use std::io;
 
@@ -50,6 +51,9 @@ pub async fn answer(app: &App, route: &Route, scope: Scope, caller: &Caller, req
     }
     if route.endpoint == Endpoint::Config {
         return config::answer(app, &by, caller, request).await;
+    }
+    if route.endpoint == Endpoint::Updates {
+        return update::answer(app, &by, caller, request).await;
     }
     pass_on(app, route, request).await
 }

@@ -60,6 +60,8 @@ pub fn scope_name(scope: Scope) -> &'static str {
         Scope::MetricsWrite => "metrics:write",
         Scope::LogsRead => "logs:read",
         Scope::LogsWrite => "logs:write",
+        Scope::UpdateRead => "update:read",
+        Scope::UpdateWrite => "update:write",
         Scope::ConfigRead => "config:read",
         Scope::ConfigWrite => "config:write",
     }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vakt_wire::http::{Body, CallError, Client};
+use vakt_wire::http::{Body, CallError, Client, read};
 
 /// How long an upload may take to its end: 128 MiB at 400 kbit/s.
 const UPLOAD_WITHIN: Duration = Duration::from_secs(45 * 60);
+
+/// Its answers are a line or a small document.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A caller of the update service.
 #[derive(Clone, Debug)]
@@ -119,16 +122,49 @@ impl Update {
         self.0.send::<Value>(Method::POST, "/v1/update/install", &json!({})).await.map(drop)
     }
 
+    /// Asks it for a program; the JSON of its answer.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with its reason.
+    pub async fn raw(&self, method: Method, path: &str) -> Result<Value, CallError> {
+        if method == Method::GET {
+            self.0.get(path).await
+        } else {
+            self.0.send(method, path, &json!({})).await
+        }
+    }
+
+    /// Gives it an archive of a program, and waits for its decision.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with its reason.
+    pub async fn take(&self, archive: Body) -> Result<Value, CallError> {
+        let answer = self.open_archive(archive).await?;
+        let status = answer.status();
+        let unreadable = |reason: String| CallError::Unreadable { socket: "update".into(), reason };
+        let bytes =
+            read(answer.into_body(), ANSWER_BYTES_MAX).await.map_err(|e| unreadable(e.to_string()))?;
+        if !status.is_success() {
+            let body = String::from_utf8_lossy(&bytes).into_owned();
+            return Err(CallError::Refused { socket: "update".into(), status, body });
+        }
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
+    }
+
     /// Gives it an archive. How that ended is in [`Update::state`] then.
     ///
     /// # Errors
     /// When update does not answer.
     pub async fn upload(&self, archive: Body) -> Result<(), CallError> {
+        self.open_archive(archive).await.map(drop)
+    }
+
+    async fn open_archive(&self, archive: Body) -> Result<hyper::Response<hyper::body::Incoming>, CallError> {
         let request = hyper::Request::put("/v1/update/archive").body(archive);
         let request = request.map_err(|error| CallError::Unreadable {
             socket: "update".into(),
             reason: format!("bad request: {error}"),
         })?;
-        self.0.clone().within(UPLOAD_WITHIN).open(request).await.map(drop)
+        self.0.clone().within(UPLOAD_WITHIN).open(request).await
     }
 }

@@ -27,7 +27,7 @@ const REFRESH_S: HeaderValue = HeaderValue::from_static("2");
 const CHUNKS_MAX: usize = 4;
 
 /// Bytes of an upload: the largest slot, twice.
-const UPLOAD_BYTES_MAX: u64 = 256 << 20;
+pub const UPLOAD_BYTES_MAX: u64 = 256 << 20;
 
 /// One slot in one line.
 struct SlotLine {

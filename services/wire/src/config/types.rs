@@ -130,6 +130,12 @@ pub enum Scope {
     /// See the machine config and its history, without secrets.
     #[serde(rename = "config:read")]
     ConfigRead,
+    /// See which update is available and how the last one ended.
+    #[serde(rename = "update:read")]
+    UpdateRead,
+    /// Install signed updates.
+    #[serde(rename = "update:write")]
+    UpdateWrite,
     /// Change the machine config: this is to be the administrator.
     #[serde(rename = "config:write")]
     ConfigWrite,
