@@ -13,7 +13,7 @@ use crate::boot::BootOptions;
 use crate::ledger::desk::Desk;
 use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
-use crate::machine::{config_disk, disk, identity, mounts, state};
+use crate::machine::{clock, config_disk, disk, identity, mounts, state};
 use crate::manifest;
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
@@ -39,6 +39,9 @@ const OS_RELEASE: &str = "/usr/lib/os-release";
 
 /// The boot partition's GPT label.
 const ESP_LABEL: &str = "vakt-esp";
+
+/// The time last seen.
+const CLOCK: &str = "/state/init/clock";
 
 /// Datagrams that a unix socket queues. The kernel's 10 would hold up a burst of service lines.
 const DATAGRAMS_QUEUED: &str = "512";
@@ -108,7 +111,8 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     manifests.retain(|_, manifest| !(options.container && manifest.machine_only));
     let ports = std::mem::take(&mut options.ports);
-    let setting = Setting { console, cgroups, ports, status, desk, started_ms };
+    let clock = (!options.container).then(|| PathBuf::from(CLOCK));
+    let setting = Setting { console, cgroups, ports, status, desk, started_ms, clock };
     let mut machine = Machine::new(manifests, setting, found)?;
     let goal = machine.run()?;
     machine.end_in_order();
@@ -214,6 +218,10 @@ fn bring_up_machine(
         status.notes.push(format!("cannot take Ctrl-Alt-Del: {error}"));
     }
     if let Some(note) = state::mount(options.disk.as_deref())? {
+        console.line(&format!("vakt: {note}"));
+        status.notes.push(note);
+    }
+    if let Some(note) = clock::settle(Path::new(CLOCK), sys::unix_s(), sys::set_unix_s) {
         console.line(&format!("vakt: {note}"));
         status.notes.push(note);
     }

@@ -394,6 +394,15 @@ pub fn unix_s() -> i64 {
     rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
 }
 
+/// Sets the clock on the wall.
+///
+/// # Errors
+/// As clock_settime(2).
+pub fn set_unix_s(time_s: i64) -> io::Result<()> {
+    let time = rustix::time::Timespec { tv_sec: time_s, tv_nsec: 0 };
+    Ok(rustix::time::clock_settime(rustix::time::ClockId::Realtime, time)?)
+}
+
 /// Brings the loopback interface of this network namespace up.
 ///
 /// # Errors

@@ -141,6 +141,36 @@ impl Disk {
         fatfs::FileSystem::new(part, fatfs::FsOptions::new()).context("cannot open the boot partition")
     }
 
+    /// Overwrites a part of the partition with this label, all of it that `bytes` cover.
+    ///
+    /// # Errors
+    /// When there is no such partition, or it cannot be written.
+    pub fn overwrite(&self, label: &str, at: u64, bytes: &[u8]) -> Result<()> {
+        let part = self.partition(label)?;
+        let end = (at + bytes.len() as u64).min(part.length);
+        part.file.write_all_at(&bytes[..end.saturating_sub(at) as usize], part.from + at)?;
+        Ok(())
+    }
+
+    /// Reads a part of the partition with this label.
+    ///
+    /// # Errors
+    /// When there is no such partition, or it is shorter.
+    pub fn look(&self, label: &str, at: u64, length: usize) -> Result<Vec<u8>> {
+        let part = self.partition(label)?;
+        let mut bytes = vec![0; length];
+        part.file.read_exact_at(&mut bytes, part.from + at)?;
+        Ok(bytes)
+    }
+
+    /// Bytes of the partition with this label.
+    ///
+    /// # Errors
+    /// When there is no such partition.
+    pub fn length(&self, label: &str) -> Result<u64> {
+        Ok(self.partition(label)?.length)
+    }
+
     fn partition(&self, label: &str) -> Result<Part> {
         let mut file = File::options().read(true).write(true).open(&self.0)?;
         let table = gptman::GPT::find_from(&mut file)?;

@@ -72,6 +72,10 @@ pub struct Machine {
     pub forwards: Vec<Forward>,
     /// Addresses reachable outwards.
     pub reaches: Vec<Reach>,
+    /// Whether it has a network card.
+    pub has_network: bool,
+    /// What its clock says at power-on, as `1970-01-01T00:00:00`; `None` for the host's time.
+    pub clock: Option<String>,
     /// A hardware watchdog (i6300esb), which resets the machine.
     pub watchdog: bool,
     /// The machine restarts when it is reset; otherwise a reset is QEMU's end.
@@ -90,6 +94,8 @@ impl Machine {
             processors: 2,
             forwards: Vec::new(),
             reaches: Vec::new(),
+            has_network: true,
+            clock: None,
             watchdog: false,
             restarts: false,
         }
@@ -129,7 +135,12 @@ impl Machine {
             );
             add(&["-blockdev", &node, "-device", "virtio-blk-pci,drive=config"]);
         }
-        add(&["-netdev", &self.network(), "-device", "virtio-net-pci,netdev=net"]);
+        if let Some(clock) = &self.clock {
+            add(&["-rtc", &format!("base={clock}")]);
+        }
+        if self.has_network {
+            add(&["-netdev", &self.network(), "-device", "virtio-net-pci,netdev=net"]);
+        }
         all
     }
 

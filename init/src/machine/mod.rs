@@ -1,5 +1,6 @@
 //! The machine around the services: mounts, disks, identity, config, console.
 
+pub mod clock;
 pub mod config;
 pub mod config_disk;
 pub mod console;
@@ -7,3 +8,4 @@ pub mod disk;
 pub mod identity;
 pub mod mounts;
 pub mod state;
+mod superblock;

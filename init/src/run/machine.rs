@@ -22,6 +22,7 @@ use super::sockets::{PortMap, Sockets};
 use super::spawn;
 use super::status::{self, MachineStatus};
 use crate::ledger::desk::{Desk, Effect};
+use crate::machine::clock;
 use crate::machine::console::Console;
 use crate::manifest::Manifest;
 use crate::sandbox::{Plan, RUN};
@@ -48,6 +49,8 @@ pub struct Setting {
     pub status: MachineStatus,
     /// The machine config.
     pub desk: Desk,
+    /// Where the time is kept for the next boot; `None` in a container, whose clock is the host's.
+    pub clock: Option<PathBuf>,
     /// Boot time of what `ready_after_s` counts from, on the boot clock.
     pub started_ms: u64,
 }
@@ -64,6 +67,8 @@ pub struct Machine {
     forward: Forward,
     buttons: PowerButtons,
     finished: Option<Goal>,
+    /// When the time is kept next.
+    remember_time_ms: u64,
 }
 
 impl Machine {
@@ -105,6 +110,7 @@ impl Machine {
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
             buttons: PowerButtons::open(),
             finished: None,
+            remember_time_ms: 0,
         })
     }
 
@@ -128,6 +134,9 @@ impl Machine {
                 self.config_changed(&effect);
             }
             self.turn_slots();
+            if sys::now_ms() >= self.remember_time_ms {
+                self.remember_time();
+            }
             if self.buttons.pressed() {
                 self.setting.console.line("vakt: power button");
                 self.event(&Event::Stop(Goal::PowerOff));
@@ -140,6 +149,14 @@ impl Machine {
     /// The machine goes down: what the next boot must know is written, the watchdog is disarmed.
     pub fn end_in_order(&mut self) {
         self.slots.end_in_order();
+        self.remember_time();
+    }
+
+    fn remember_time(&mut self) {
+        if let Some(path) = &self.setting.clock {
+            clock::remember(path, sys::unix_s());
+        }
+        self.remember_time_ms = sys::now_ms() + clock::REMEMBER_EVERY_MS;
     }
 
     fn turn_slots(&mut self) {
