@@ -147,7 +147,9 @@ enum Never {}
 
 fn enter(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
     let root = &options.root;
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context(
+        "cannot make / private; in a chroot, bind its directory on itself and pivot_root into it first",
+    )?;
     rustix::mount::mount_bind(root, root).context("cannot bind the root")?;
     let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", root.join("proc"), "proc", safe, c"").context("cannot mount /proc")?;

@@ -63,7 +63,15 @@ pub fn missing() -> Option<String> {
         return Some("a container needs root (namespaces, mounts, cgroups)".into());
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if !root_is_a_mount(&mounts) {
+        return Some("a container needs a root that is a mount; a chroot's is none".into());
+    }
     (!mounts.contains(" cgroup2 ")).then(|| "a container needs a cgroup2 mount".into())
+}
+
+/// Whether `/` can be left by pivot_root(2): in a plain chroot it is only a directory.
+pub fn root_is_a_mount(mounts: &str) -> bool {
+    mounts.lines().any(|line| line.split(' ').nth(1) == Some("/"))
 }
 
 impl Container {

@@ -75,6 +75,10 @@ pub fn missing() -> Option<String> {
             absent.join(", ")
         ));
     }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if !crate::container::root_is_a_mount(&mounts) {
+        return Some("a systemd peer needs a root that is a mount; a chroot's is none".into());
+    }
     cgroup2().is_none().then(|| "a systemd peer needs a cgroup2 mount".into())
 }
 
