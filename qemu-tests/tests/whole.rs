@@ -98,6 +98,9 @@ fn look_at_pages(appliance: &Appliance, code: &str) -> Result<Vec<String>> {
         ("host", "/host/guard", "guard"),
         ("host-peer", "/host/db1", "db1"),
         ("logs", "/logs", "Logs"),
+        ("config", "/config", "is in force"),
+        ("updates", "/updates", "Updates"),
+        // Last, for its text is looked at below.
         ("repairs", "/repairs", DEMO),
     ];
     for (name, path, expected) in pages {
