@@ -1,6 +1,8 @@
 //! The programs under test: built beside the test by the Makefile, in the same profile.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
@@ -24,4 +26,14 @@ pub fn path(name: &str) -> Result<PathBuf> {
     let path = directory()?.join(name);
     ensure!(path.exists(), "{} is not built; `make test` builds it first", path.display());
     Ok(path)
+}
+
+/// Runs vaktctl against the box at `address`, signed in by the token in a file.
+///
+/// # Errors
+/// When it was not built or cannot be run; how it ended is in the output.
+pub fn vaktctl(address: SocketAddr, fingerprint: &str, token: &Path, words: &[&str]) -> Result<Output> {
+    let mut command = Command::new(path("vaktctl")?);
+    command.args(["--box", &address.to_string(), "--fingerprint", fingerprint, "--token-file"]);
+    Ok(command.arg(token).args(words).output()?)
 }

@@ -8,28 +8,21 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use vakt_qemu_tests::container::{self, Container, config};
+use vakt_qemu_tests::harness;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Each test has all services of its own; two cores are enough for one at a time.
-    arguments.test_threads = Some(1);
-    if let Some(reason) = container::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let tests: [(&str, fn() -> Result<()>); 5] = [
-        ("its_numbers_are_those_of_this_machine", numbers),
-        ("what_is_sent_to_syslog_is_found_by_a_query", syslog),
-        ("a_service_that_is_killed_comes_back_and_one_that_keeps_dying_is_shown", killed),
-        ("a_wrong_config_is_refused_and_shown_and_the_box_comes_up", wrong_config),
-        ("under_load_every_service_drains_and_exits_with_0", drains_under_load),
-    ];
-    let trials = tests
-        .map(|(name, test)| Trial::test(name, move || test().map_err(|e| Failed::from(format!("{e:#}")))));
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    harness::run(
+        container::missing(),
+        &[
+            ("its_numbers_are_those_of_this_machine", numbers),
+            ("what_is_sent_to_syslog_is_found_by_a_query", syslog),
+            ("a_service_that_is_killed_comes_back_and_one_that_keeps_dying_is_shown", killed),
+            ("a_wrong_config_is_refused_and_shown_and_the_box_comes_up", wrong_config),
+            ("under_load_every_service_drains_and_exits_with_0", drains_under_load),
+        ],
+    )
 }
 
 /// The value of the first series of an instant query, if there is one.

@@ -1,13 +1,13 @@
 //! The machine config of a running appliance, changed with vaktctl: checked, applied, on trial, undone by
 //! itself, confirmed, and there after a restart.
 
-use std::process::{Command, ExitCode, Output};
+use std::process::{ExitCode, Output};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use sha2::{Digest, Sha256};
 use vakt_qemu_tests::container::{self, Container, config};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 
 /// A token that may change the config.
@@ -17,16 +17,10 @@ const CTL_TOKEN: &str = "another token for tests";
 const TRIAL: &str = "10s";
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = container::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial = Trial::test("a_change_is_checked_tried_undone_by_itself_confirmed_and_kept", || {
-        changes().map_err(|error| Failed::from(format!("{error:#}")))
-    });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(
+        container::missing(),
+        &[("a_change_is_checked_tried_undone_by_itself_confirmed_and_kept", changes)],
+    )
 }
 
 fn with_token(more: &str) -> String {
@@ -39,13 +33,8 @@ fn with_token(more: &str) -> String {
 fn vaktctl(container: &Container, words: &[&str]) -> Result<Output> {
     let token = container.state.join("../token");
     std::fs::write(&token, CTL_TOKEN)?;
-    Ok(Command::new(programs::directory()?.join("vaktctl"))
-        .args(["--box", &container.https.to_string(), "--fingerprint", &container.fingerprint])
-        .arg("--token-file")
-        .arg(&token)
-        .arg("config")
-        .args(words)
-        .output()?)
+    let words = [&["config"], words].concat();
+    programs::vaktctl(container.https, &container.fingerprint, &token, &words)
 }
 
 fn good(container: &Container, words: &[&str]) -> Result<String> {

@@ -8,24 +8,17 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_qemu_tests::container::workspace;
-use vakt_qemu_tests::{programs, systemd_peer};
+use vakt_qemu_tests::{harness, programs, systemd_peer};
 
 /// Where systemd keeps its own.
 const SYSTEMS_OWN: &str = "usr/lib/systemd/system";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    if let Some(reason) = systemd_peer::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial =
-        Trial::test("every_service_is_less_exposed_than_the_best_of_systemds_own_of_its_kind", || {
-            compare().map_err(|error| Failed::from(format!("{error:#}")))
-        });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(
+        systemd_peer::missing(),
+        &[("every_service_is_less_exposed_than_the_best_of_systemds_own_of_its_kind", compare)],
+    )
 }
 
 fn compare() -> Result<()> {

@@ -3,26 +3,20 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use vakt_image::qemu::{Machine, ready};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, DISK_BYTES, Image, POWER_OFF_WITHIN};
+use vakt_qemu_tests::harness;
 
 /// The memory that the box must work with, in MiB.
 const MEMORY_MIB: u32 = 256;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = guest::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial = Trial::test("it_boots_by_firmware_measures_truly_powers_off_and_keeps_its_state", || {
-        boots().map_err(|error| Failed::from(format!("{error:#}")))
-    });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(
+        guest::missing(),
+        &[("it_boots_by_firmware_measures_truly_powers_off_and_keeps_its_state", boots)],
+    )
 }
 
 fn boots() -> Result<()> {

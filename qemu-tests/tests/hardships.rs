@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::qemu::{Guest, Machine};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image, POWER_OFF_WITHIN, READY_WITHIN};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::slots::Disk;
 
 /// Without a network a box waits 20 s for one before it goes on.
@@ -18,20 +18,14 @@ const ALONE_WITHIN: Duration = Duration::from_secs(300);
 const STATE: &str = "vakt-state";
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = guest::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let tests: [(&str, fn() -> Result<()>); 3] = [
-        ("a_dead_clock_goes_on_from_where_it_was_last_seen", dead_clock),
-        ("damaged_state_is_restored_from_its_copy_and_a_lost_one_is_not_touched", damaged_state),
-        ("without_a_network_it_comes_up_and_powers_off", no_network),
-    ];
-    let trials = tests
-        .map(|(name, test)| Trial::test(name, move || test().map_err(|e| Failed::from(format!("{e:#}")))));
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    harness::run(
+        guest::missing(),
+        &[
+            ("a_dead_clock_goes_on_from_where_it_was_last_seen", dead_clock),
+            ("damaged_state_is_restored_from_its_copy_and_a_lost_one_is_not_touched", damaged_state),
+            ("without_a_network_it_comes_up_and_powers_off", no_network),
+        ],
+    )
 }
 
 fn dead_clock() -> Result<()> {

@@ -7,12 +7,12 @@ use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use vakt_image::process::run;
 use vakt_image::qemu::{Machine, WriteLog};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::write_log;
 use vakt_wire::remote_write::{TimeSeries, encode};
 
@@ -24,16 +24,7 @@ const INSERTS: u64 = 40;
 const CUTS: [(u64, u64); 3] = [(5, 1), (17, 2), (33, 3)];
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = guest::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial = Trial::test("after_a_power_cut_everything_acknowledged_is_there", || {
-        cut_under_load().map_err(|error| Failed::from(format!("{error:#}")))
-    });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(guest::missing(), &[("after_a_power_cut_everything_acknowledged_is_there", cut_under_load)])
 }
 
 fn cut_under_load() -> Result<()> {

@@ -11,14 +11,13 @@ mod session;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use bed::{Bed, Policy, policy, steps};
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
+use vakt_qemu_tests::harness::{self, Test};
 use vakt_qemu_tests::systemd_peer::{self, DEMO, KeyPair, OTHER, SystemdPeer};
 
-type Outcome = Result<(), Failed>;
-
-const TESTS: [(&str, fn() -> Outcome); 12] = [
+const TESTS: [Test; 12] = [
     ("a_failed_unit_is_restarted_verified_and_evidenced", a_failed_unit_is_restarted_verified_and_evidenced),
     ("tampered_or_cut_evidence_is_refused", tampered_or_cut_evidence_is_refused),
     ("a_unit_that_polkit_does_not_grant_is_left_alone", a_unit_that_polkit_does_not_grant_is_left_alone),
@@ -37,20 +36,14 @@ const TESTS: [(&str, fn() -> Outcome); 12] = [
 ];
 
 fn main() -> ExitCode {
-    let missing = systemd_peer::missing();
-    if let Some(reason) = &missing {
-        eprintln!("ignored: {reason}");
-    }
-    let trial =
-        |(name, run): (&str, fn() -> Outcome)| Trial::test(name, run).with_ignored_flag(missing.is_some());
-    libtest_mimic::run(&Arguments::from_args(), TESTS.into_iter().map(trial).collect()).exit_code()
+    harness::run_together(systemd_peer::missing(), &TESTS)
 }
 
 const EASY: &str = "max_per_hour: 5, cooldown: 1s";
 
 const WHOLE: [&str; 5] = ["seen", "decided true", "called", "answered done", "verified true"];
 
-fn a_failed_unit_is_restarted_verified_and_evidenced() -> Outcome {
+fn a_failed_unit_is_restarted_verified_and_evidenced() -> Result<()> {
     let bed = Bed::start(&[policy("restart-demo", DEMO, EASY)])?;
     bed.peer.fail_unit(DEMO)?;
     let repair = bed.repair_that_ended("held")?;
@@ -71,7 +64,7 @@ fn a_failed_unit_is_restarted_verified_and_evidenced() -> Outcome {
     Ok(())
 }
 
-fn tampered_or_cut_evidence_is_refused() -> Outcome {
+fn tampered_or_cut_evidence_is_refused() -> Result<()> {
     let bed = Bed::start(&[policy("restart-demo", DEMO, EASY)])?;
     bed.peer.fail_unit(DEMO)?;
     bed.repair_that_ended("held")?;
@@ -95,7 +88,7 @@ fn tampered_or_cut_evidence_is_refused() -> Outcome {
     Ok(())
 }
 
-fn a_unit_that_polkit_does_not_grant_is_left_alone() -> Outcome {
+fn a_unit_that_polkit_does_not_grant_is_left_alone() -> Result<()> {
     let bed = Bed::start(&[policy("restart-other", OTHER, EASY)])?;
     bed.peer.fail_unit(OTHER)?;
     let repair = bed.repair_that_ended("refused")?;
@@ -106,7 +99,7 @@ fn a_unit_that_polkit_does_not_grant_is_left_alone() -> Outcome {
     Ok(())
 }
 
-fn another_host_key_is_refused_and_shown() -> Outcome {
+fn another_host_key_is_refused_and_shown() -> Result<()> {
     let mut bed = Bed::without_repair(SystemdPeer::start()?)?;
     bed.start_store()?;
     bed.start_repair(&KeyPair::random()?.public, &[policy("restart-demo", DEMO, EASY)])?;
@@ -121,7 +114,7 @@ fn another_host_key_is_refused_and_shown() -> Outcome {
     Ok(())
 }
 
-fn a_bad_policy_is_shown_and_the_good_one_works() -> Outcome {
+fn a_bad_policy_is_shown_and_the_good_one_works() -> Result<()> {
     let bad = Policy("bad", "version: 1\nname: bad\nmatch:\n  unit: demo\n".into());
     let bed = Bed::start(&[bad, policy("restart-demo", DEMO, EASY)])?;
     let refused = bed.get("/v1/policies")?["refused"][0].take();
@@ -137,7 +130,7 @@ fn a_bad_policy_is_shown_and_the_good_one_works() -> Outcome {
     Ok(())
 }
 
-fn nothing_is_done_without_evidence() -> Outcome {
+fn nothing_is_done_without_evidence() -> Result<()> {
     let mut bed = Bed::start(&[policy("restart-demo", DEMO, EASY)])?;
     bed.kill_store()?;
     bed.peer.fail_unit(DEMO)?;
@@ -155,7 +148,7 @@ fn nothing_is_done_without_evidence() -> Outcome {
     Ok(())
 }
 
-fn a_unit_that_stays_broken_is_given_up_within_its_rate() -> Outcome {
+fn a_unit_that_stays_broken_is_given_up_within_its_rate() -> Result<()> {
     let bed = Bed::start(&[policy("restart-demo", DEMO, "max_per_hour: 2, cooldown: 1s")])?;
     bed.peer.break_unit(DEMO)?;
     bed.peer.fail_unit(DEMO)?;
@@ -171,7 +164,7 @@ fn a_unit_that_stays_broken_is_given_up_within_its_rate() -> Outcome {
     Ok(())
 }
 
-fn a_lost_connection_is_made_again() -> Outcome {
+fn a_lost_connection_is_made_again() -> Result<()> {
     let bed = Bed::start(&[policy("restart-demo", DEMO, EASY)])?;
     bed.peer.cut_connections();
     bed.wait_for("the loss to be seen", |bed| {
@@ -182,7 +175,7 @@ fn a_lost_connection_is_made_again() -> Outcome {
     Ok(())
 }
 
-fn a_stop_in_the_middle_is_recorded() -> Outcome {
+fn a_stop_in_the_middle_is_recorded() -> Result<()> {
     let slow = || {
         let Policy(name, yaml) = policy("restart-demo", DEMO, "max_per_hour: 1, cooldown: 1s");
         Policy(name, yaml.replace("active_for: 1s", "active_for: 5m"))

@@ -4,17 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::build::{Manifest, assemble, stage};
 use vakt_image::provider;
 use vakt_qemu_tests::container::workspace;
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 
 fn main() -> ExitCode {
-    let trial = Trial::test("two_builds_from_the_same_inputs_are_the_same_bytes", || {
-        twice().map_err(|error| Failed::from(format!("{error:#}")))
-    });
-    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+    harness::run(None, &[("two_builds_from_the_same_inputs_are_the_same_bytes", twice)])
 }
 
 fn twice() -> Result<()> {

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_qemu_tests::container::{self, Container, config};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 
 /// (service, attempt, argument): refused.
@@ -138,19 +138,10 @@ const POSSIBLE: &[(&str, &str, &str)] = &[
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    if let Some(reason) = container::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trials = vec![Trial::test("every_listed_way_out_is_refused_and_every_listed_way_in_works", || {
-        all().map_err(failed)
-    })];
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn failed(error: anyhow::Error) -> Failed {
-    format!("{error:#}").into()
+    harness::run(
+        container::missing(),
+        &[("every_listed_way_out_is_refused_and_every_listed_way_in_works", all)],
+    )
 }
 
 fn all() -> Result<()> {

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use vakt_image::build::{esp, hex};
@@ -17,6 +16,7 @@ use vakt_image::provider;
 use vakt_image::qemu::{Guest, Machine};
 use vakt_qemu_tests::container::{self, Container, config};
 use vakt_qemu_tests::guest::{self, Image, POWER_OFF_WITHIN};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::slots::{Disk, Release};
 
 /// From power-on to what a line of the console tells. Quiet times are 10 to 20 s.
@@ -32,35 +32,19 @@ const RESET_WITHIN: Duration = Duration::from_secs(60 + 240);
 const MANIFESTS: &str = "usr/lib/vakt/services";
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let mut trials = Vec::new();
-    match guest::missing() {
-        Some(reason) => trials.push(skipped(&reason)),
-        None => trials.extend([
-            trial(
-                "a_power_cut_in_the_gate_costs_no_try_and_a_slot_that_is_well_is_blessed",
-                cut_then_blessed,
-            ),
-            trial("a_slot_whose_root_is_damaged_panics_and_the_old_one_tells_so", panics),
-            trial("a_slot_whose_init_fails_is_rolled_back_with_its_last_words", init_fails),
-            trial("a_slot_whose_store_never_gets_ready_is_left_within_the_gate", store_is_never_ready),
-            trial("a_slot_whose_pid_1_hangs_is_ended_by_the_watchdog", hangs),
-        ]),
-    }
-    match container::missing() {
-        Some(reason) => trials.push(skipped(&reason)),
-        None => trials.push(trial("a_uki_is_staged_and_cleared_by_the_api", staged_by_the_api)),
-    }
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn skipped(reason: &str) -> Trial {
-    Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true)
-}
-
-fn trial(name: &str, test: fn() -> Result<()>) -> Trial {
-    Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
+    harness::run_all(&[
+        (
+            guest::missing(),
+            &[
+                ("a_power_cut_in_the_gate_costs_no_try_and_a_slot_that_is_well_is_blessed", cut_then_blessed),
+                ("a_slot_whose_root_is_damaged_panics_and_the_old_one_tells_so", panics),
+                ("a_slot_whose_init_fails_is_rolled_back_with_its_last_words", init_fails),
+                ("a_slot_whose_store_never_gets_ready_is_left_within_the_gate", store_is_never_ready),
+                ("a_slot_whose_pid_1_hangs_is_ended_by_the_watchdog", hangs),
+            ],
+        ),
+        (container::missing(), &[("a_uki_is_staged_and_cleared_by_the_api", staged_by_the_api)]),
+    ])
 }
 
 /// A machine whose slot b has a release.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::qemu::ready;
 use vakt_qemu_tests::container::workspace;
+use vakt_qemu_tests::harness::{self, Test};
 use vakt_qemu_tests::programs;
 use vakt_qemu_tests::systemd_peer::{self, SystemdPeer};
 use vakt_wire::http::Client;
@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What the units of log and collector ask for beyond an ordinary container: the kernel's log, eBPF.
 const CAPABILITIES: &str = "syslog,bpf,perfmon";
 
-const TESTS: [(&str, fn() -> Result<()>); 4] = [
+const TESTS: [Test; 4] = [
     ("the_store_keeps_a_document_under_its_unit", store),
     ("the_log_takes_syslog_and_inserts_under_its_unit", log),
     ("the_collector_fills_the_store_under_its_unit", collector),
@@ -32,15 +32,7 @@ const TESTS: [(&str, fn() -> Result<()>); 4] = [
 ];
 
 fn main() -> ExitCode {
-    let missing = systemd_peer::missing();
-    if let Some(reason) = &missing {
-        eprintln!("ignored: {reason}");
-    }
-    let trial = |(name, run): (&'static str, fn() -> Result<()>)| {
-        Trial::test(name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
-            .with_ignored_flag(missing.is_some())
-    };
-    libtest_mimic::run(&Arguments::from_args(), TESTS.into_iter().map(trial).collect()).exit_code()
+    harness::run_together(systemd_peer::missing(), &TESTS)
 }
 
 /// A peer with these services installed as their unit files say, and started in this order.

@@ -3,33 +3,26 @@
 //! the first slot. One that is not signed by the keys in the image changes nothing.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{ExitCode, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::build::{assemble, stage};
 use vakt_image::bundle::{Signing, Update, Validity, block_on, keys, publish, write_archive};
 use vakt_image::provider;
 use vakt_qemu_tests::container::{TOKEN, config, workspace};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 
 /// All services ready, 30 s of proof, and a slow machine.
 const BLESSED_WITHIN: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = guest::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial =
-        Trial::test("version_1_in_a_is_followed_by_2_in_b_and_3_in_a_and_strangers_are_refused", || {
-            updates().map_err(|error| Failed::from(format!("{error:#}")))
-        });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(
+        guest::missing(),
+        &[("version_1_in_a_is_followed_by_2_in_b_and_3_in_a_and_strangers_are_refused", updates)],
+    )
 }
 
 /// A signed archive of today's programs as `version`, and of the repository that grows with it.
@@ -53,12 +46,7 @@ fn archive(version: &str, signing: &Signing, directory: &Path) -> Result<PathBuf
 
 fn vaktctl(appliance: &Appliance, token: &Path, words: &[&str]) -> Result<Output> {
     let fingerprint = appliance.guest.serial.wait_for("vakt: fingerprint ", BLESSED_WITHIN)?;
-    Ok(Command::new(programs::path("vaktctl")?)
-        .args(["--box", &appliance.https.to_string(), "--fingerprint", &fingerprint, "--token-file"])
-        .arg(token)
-        .arg("update")
-        .args(words)
-        .output()?)
+    programs::vaktctl(appliance.https, &fingerprint, token, &[&["update"], words].concat())
 }
 
 fn upload(appliance: &Appliance, token: &Path, archive: &Path) -> Result<String> {

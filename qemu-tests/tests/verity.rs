@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::qemu::Guest;
 use vakt_qemu_tests::guest::{self, Image};
+use vakt_qemu_tests::harness;
 
 /// From power-on to the panic's restart, which ends QEMU. Quiet: 6 s, and 5 s until the restart.
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
@@ -18,19 +18,15 @@ const ENDS_WITHIN: Duration = Duration::from_secs(180);
 const ROOT_AT: u64 = 97 << 20;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = guest::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trials = vec![
-        trial("a_changed_data_block_stops_the_machine", Block::Data),
-        trial("a_changed_hash_block_stops_the_machine", Block::Hash),
-        trial("a_changed_top_of_the_hashes_is_no_root_of_ours", Block::Top),
-        trial("a_changed_program_stops_the_machine_when_it_is_read", Block::Program),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    harness::run(
+        guest::missing(),
+        &[
+            ("a_changed_data_block_stops_the_machine", || tamper(Block::Data)),
+            ("a_changed_hash_block_stops_the_machine", || tamper(Block::Hash)),
+            ("a_changed_top_of_the_hashes_is_no_root_of_ours", || tamper(Block::Top)),
+            ("a_changed_program_stops_the_machine_when_it_is_read", || tamper(Block::Program)),
+        ],
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -43,10 +39,6 @@ enum Block {
     Top,
     /// Every block in the middle of the data, where programs are.
     Program,
-}
-
-fn trial(name: &str, block: Block) -> Trial {
-    Trial::test(name, move || tamper(block).map_err(|error| Failed::from(format!("{error:#}"))))
 }
 
 fn tamper(block: Block) -> Result<()> {

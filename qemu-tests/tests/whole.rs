@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::qemu::{Machine, Reach};
 use vakt_qemu_tests::browser::{self, Browser};
 use vakt_qemu_tests::container::{config, workspace};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 use vakt_qemu_tests::systemd_peer::{self, DEMO, SystemdPeer};
 
@@ -20,15 +20,7 @@ const PASSWORD: &str = "correct horse battery staple";
 
 fn main() -> ExitCode {
     let missing = guest::missing().or_else(systemd_peer::missing).or_else(browser::missing);
-    let arguments = Arguments::from_args();
-    if let Some(reason) = missing {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial = Trial::test("a_failed_unit_of_a_peer_is_repaired_and_every_page_tells_it", || {
-        whole().map_err(|error| Failed::from(format!("{error:#}")))
-    });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(missing, &[("a_failed_unit_of_a_peer_is_repaired_and_every_page_tells_it", whole)])
 }
 
 fn peer_config(peer: &SystemdPeer) -> String {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use libtest_mimic::Failed;
 use vakt_peer::systemd::{ActiveState, UnitName, Verb, VerbError};
 use vakt_peer::{ConnectError, ExecError, Session, Target};
 use vakt_qemu_tests::systemd_peer::{DEMO, KeyPair, OTHER, SystemdPeer};
@@ -11,7 +10,7 @@ use vakt_wire::config::{self, SshKey};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-pub fn a_session_does_what_it_may_and_nothing_else() -> Result<(), Failed> {
+pub fn a_session_does_what_it_may_and_nothing_else() -> Result<()> {
     run(async |peer| {
         let (stranger, demo, other): (_, UnitName, UnitName) =
             (KeyPair::random()?, DEMO.parse().unwrap(), OTHER.parse().unwrap());
@@ -47,7 +46,7 @@ pub fn a_session_does_what_it_may_and_nothing_else() -> Result<(), Failed> {
     })
 }
 
-pub fn commands_are_bounded_in_output_and_time() -> Result<(), Failed> {
+pub fn commands_are_bounded_in_output_and_time() -> Result<()> {
     run(async |peer| {
         let key = SshKey::try_from(peer.read_key().to_owned()).map_err(anyhow::Error::msg)?;
         let target = Target::read(&config_peer(peer, peer.host_key()), &key)?;
@@ -87,7 +86,7 @@ pub fn commands_are_bounded_in_output_and_time() -> Result<(), Failed> {
     })
 }
 
-pub fn the_bridge_is_the_fallback() -> Result<(), Failed> {
+pub fn the_bridge_is_the_fallback() -> Result<()> {
     run(async |peer| {
         peer.run(
             "sed -i s/AllowStreamLocalForwarding.*/AllowStreamLocalForwarding\\ no/ /etc/ssh/sshd_config.d/60-vakt.conf \
@@ -104,10 +103,10 @@ pub fn the_bridge_is_the_fallback() -> Result<(), Failed> {
     })
 }
 
-fn run(work: impl AsyncFnOnce(&SystemdPeer) -> Result<()>) -> Result<(), Failed> {
+fn run(work: impl AsyncFnOnce(&SystemdPeer) -> Result<()>) -> Result<()> {
     let peer = SystemdPeer::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(work(&peer))?)
+    runtime.block_on(work(&peer))
 }
 
 fn config_peer(peer: &SystemdPeer, host_key: &str) -> config::Peer {
