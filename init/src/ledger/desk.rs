@@ -11,6 +11,9 @@ use vakt_wire::role::Role;
 use super::{CONFIRM_S_DEFAULT, Ledger, Refusal, Wish, file};
 use crate::machine::config::{Places, complete_keys, write_slices};
 
+/// An undo that did not work is tried again after this: soon for who is locked out, and no flood of lines.
+const UNDO_AGAIN_MS: u64 = 10_000;
+
 /// What an applied change does to the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Effect {
@@ -215,40 +218,59 @@ impl Desk {
         Ok(Effect { line: format!("config revision {number} taken back by {by}"), ..effect })
     }
 
-    /// Undoes a trial whose time is over. A disk that cannot be written is tried again a second later:
-    /// what runs and what is written must not part.
+    /// Undoes a trial whose time is over, also when the disk takes no writes: the operator may be locked
+    /// out, and the file still calls it a trial, which the next boot undoes. Slices that cannot be written
+    /// are tried again after [`UNDO_AGAIN_MS`].
     pub fn turn(&mut self, now_ms: u64) -> Option<Effect> {
         self.trial_ends_ms.filter(|end| now_ms >= *end)?;
         let pending = self.ledger.pending()?;
         let (number, seconds) = (pending.revision.number, pending.confirm_within_s);
-        let mut next = self.ledger.clone();
+        let trial = self.ledger.clone();
+        let mut next = trial.clone();
         next.undo(&format!("not confirmed within {seconds} s"));
-        match self.commit(next, now_ms) {
-            Ok(effect) => {
-                let line =
-                    format!("config revision {number} was not confirmed within {seconds} s and is undone");
-                Some(Effect { line, ..effect })
-            }
+        let written = file::save(&self.file, &next);
+        let restart = match self.bring_to(next, now_ms) {
+            Ok(restart) => restart,
             Err(error) => {
-                self.trial_ends_ms = Some(now_ms + 1000);
-                Some(Effect {
-                    line: format!("cannot undo config revision {number}: {error}"),
-                    ..Effect::default()
-                })
+                self.ledger = trial;
+                self.trial_ends_ms = Some(now_ms + UNDO_AGAIN_MS);
+                let line = format!("cannot undo config revision {number}: {error:#}");
+                return Some(Effect { line, ..Effect::default() });
+            }
+        };
+        let mut line = format!("config revision {number} was not confirmed within {seconds} s and is undone");
+        if let Err(error) = written {
+            line += &format!(", which is not written down: {error:#}");
+        }
+        Some(Effect { restart, line })
+    }
+
+    /// Writes the next ledger, then brings the machine to it. When the machine does not follow, both are
+    /// put back.
+    fn commit(&mut self, next: Ledger, now_ms: u64) -> Result<Effect, Problem> {
+        file::save(&self.file, &next).map_err(Problem::Disk)?;
+        let (ledger, config) = (self.ledger.clone(), self.config.clone());
+        let trial_ends_ms = self.trial_ends_ms;
+        match self.bring_to(next, now_ms) {
+            Ok(restart) => Ok(Effect { restart, line: String::new() }),
+            Err(error) => {
+                (self.ledger, self.config, self.trial_ends_ms) = (ledger, config, trial_ends_ms);
+                let back = file::save(&self.file, &self.ledger).and_then(|()| self.carry_out());
+                Err(Problem::Disk(match back {
+                    Ok(_) => error,
+                    Err(worse) => error.context(format!("{worse:#}, and the config before was not put back")),
+                }))
             }
         }
     }
 
-    /// Writes the next ledger, then brings the machine to it.
-    fn commit(&mut self, next: Ledger, now_ms: u64) -> Result<Effect, Problem> {
-        let config = config::parse(&next.in_force().text).unwrap_or_else(|_| newest_readable(&next));
-        file::save(&self.file, &next).map_err(Problem::Disk)?;
+    fn bring_to(&mut self, next: Ledger, now_ms: u64) -> anyhow::Result<Vec<Role>> {
+        self.config = config::parse(&next.in_force().text).unwrap_or_else(|_| newest_readable(&next));
         self.ledger = next;
-        self.config = config;
-        self.refused = None;
         self.start_trial(now_ms);
-        let restart = self.carry_out().map_err(Problem::Disk)?;
-        Ok(Effect { restart, line: String::new() })
+        let restart = self.carry_out()?;
+        self.refused = None;
+        Ok(restart)
     }
 
     fn start_trial(&mut self, now_ms: u64) {
@@ -336,6 +358,54 @@ mod tests {
         let second = desk(directory.path(), None);
         assert_eq!(second.config().hostname.as_str(), "one");
         assert!(second.ledger().revisions()[2].undone.as_deref().unwrap().contains("restarted"));
+    }
+
+    /// A directory that takes no files: a file lies in its place.
+    fn block(path: &std::path::Path) {
+        std::fs::rename(path, path.with_extension("aside")).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+
+    fn unblock(path: &std::path::Path) {
+        std::fs::remove_file(path).unwrap();
+        std::fs::rename(path.with_extension("aside"), path).unwrap();
+    }
+
+    #[test]
+    fn a_change_whose_slices_cannot_be_written_leaves_the_one_before_in_force_everywhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let slices = directory.path().join("slices");
+        let mut first = desk(directory.path(), Some("version = 1\nhostname = \"one\"\n"));
+        block(&slices);
+        let refused = first.apply(wish("version = 1\nhostname = \"two\"\n"), 0);
+        assert!(matches!(refused, Err(Problem::Disk(_))), "{refused:?}");
+        assert_eq!(first.config().hostname.as_str(), "one");
+        assert!(first.ledger().in_force().text.contains("one"));
+        unblock(&slices);
+        assert_eq!(desk(directory.path(), None).config().hostname.as_str(), "one");
+        assert!(first.apply(wish("version = 1\nhostname = \"two\"\n"), 0).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_trial_ends_in_time_when_the_disk_takes_no_writes_and_when_the_slices_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut desk = desk(directory.path(), None);
+        let trial = Wish { confirm_within_s: Some(10), ..wish("version = 1\nhostname = \"two\"\n") };
+        desk.apply(trial.clone(), 0).unwrap();
+        let slices = directory.path().join("slices");
+        block(&slices);
+        let said = desk.turn(10_000).unwrap().line;
+        assert!(said.starts_with("cannot undo config revision 2"), "{said}");
+        assert!(desk.turn(10_001).is_none(), "not again at once");
+        unblock(&slices);
+        assert!(desk.turn(20_000).unwrap().line.contains("is undone"));
+        assert_eq!(desk.config().hostname.as_str(), "vakt");
+
+        desk.apply(trial, 30_000).unwrap();
+        desk.file = directory.path().join("gone/ledger.json");
+        let said = desk.turn(40_000).unwrap().line;
+        assert!(said.contains("is undone, which is not written down"), "{said}");
+        assert_eq!((desk.config().hostname.as_str(), desk.trial_left_s(40_000)), ("vakt", None));
     }
 
     #[test]
