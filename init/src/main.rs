@@ -7,6 +7,7 @@
 //! possible: it is the root of trust.
 
 mod boot;
+mod child;
 mod container;
 mod exec;
 mod exposure;

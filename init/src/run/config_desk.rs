@@ -1,7 +1,6 @@
 //! The machine config over init's socket: read, check, apply, confirm, undo. For web alone.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use vakt_wire::role::{Role, permits};
 use super::ctl::{Answer, Request, refusal};
 use super::machine::json;
 use super::status::MachineStatus;
+use crate::child;
 use crate::ledger::desk::{Desk, Effect, Problem};
 use crate::ledger::{Effective, Refusal, Revision, Wish, secrets};
 use crate::machine::config::write_hosts;
@@ -70,9 +70,9 @@ pub fn adopt(desk: &Desk, status: &mut MachineStatus) -> anyhow::Result<()> {
 /// # Errors
 /// When the child cannot be started.
 pub fn mirror(desk: &Desk) -> anyhow::Result<()> {
-    let mut child = Command::new("/proc/self/exe");
-    child.arg("mirror").arg(desk.file()).arg(Path::new(RUN).join("store/http.sock"));
-    child.spawn().context("cannot copy the config to the catalog")?;
+    let store = format!("{RUN}/store/http.sock");
+    let words = vec!["vakt-init".into(), "mirror".into(), desk.file().display().to_string(), store];
+    child::start(child::OURSELVES, words, None).context("cannot copy the config to the catalog")?;
     Ok(())
 }
 

@@ -1,17 +1,17 @@
 //! The child that PID 1 sends to the ESP: one at a time, with a bound on its time.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::pipe::PipeFlags;
 
 use super::esp::{Listed, Report, Verb};
-use crate::sys::{self, CloneArgs, Ended, Forked};
+use crate::child::{self, Child};
+use crate::sys::Ended;
 
 /// The longest errand copies a UKI of 31 MB twice over, on a stick that writes 1 MB a second.
 const ERRAND_MS_MAX: u64 = 120_000;
@@ -21,9 +21,6 @@ const WAITING_MAX: usize = 8;
 
 /// The child's line; two slots' entries are some hundred bytes. A pipe holds it whole.
 const REPORT_BYTES_MAX: u64 = 16 << 10;
-
-/// Descriptors are moved above this number before they are put where the child expects them.
-const SCRATCH_FD: i32 = 200;
 
 /// An errand that is over.
 #[derive(Debug)]
@@ -37,8 +34,7 @@ pub struct Outcome {
 #[derive(Debug)]
 struct Out {
     verb: Verb,
-    pid: i32,
-    pidfd: OwnedFd,
+    child: Child,
     said: File,
     until_ms: u64,
 }
@@ -80,14 +76,14 @@ impl Errands {
         if let Some(out) = &self.out {
             if now_ms >= out.until_ms {
                 // Its end comes by `ended`.
-                let _ = rustix::process::pidfd_send_signal(&out.pidfd, rustix::process::Signal::KILL);
+                let _ = rustix::process::pidfd_send_signal(&out.child.pidfd, rustix::process::Signal::KILL);
             }
             return None;
         }
         let verb = self.waiting.pop_front()?;
         match start(&self.esp, &verb) {
-            Ok((pid, pidfd, said)) => {
-                self.out = Some(Out { verb, pid, pidfd, said, until_ms: now_ms + ERRAND_MS_MAX });
+            Ok((child, said)) => {
+                self.out = Some(Out { verb, child, said, until_ms: now_ms + ERRAND_MS_MAX });
                 None
             }
             Err(error) => Some(Outcome { verb, result: Err(format!("{error:#}")) }),
@@ -96,7 +92,7 @@ impl Errands {
 
     /// A child of PID 1 has ended; the outcome if it was ours.
     pub fn ended(&mut self, pid: i32, ended: Ended) -> Option<Outcome> {
-        let out = self.out.take_if(|out| out.pid == pid)?;
+        let out = self.out.take_if(|out| out.child.pid == pid)?;
         let mut line = String::new();
         // The child is dead, so this ends; what it left is in the pipe.
         let read = out.said.take(REPORT_BYTES_MAX).read_to_string(&mut line);
@@ -113,23 +109,11 @@ impl Errands {
 }
 
 /// Starts ourselves as `vakt-init esp`, with a pipe as its output.
-fn start(esp: &Path, verb: &Verb) -> anyhow::Result<(i32, OwnedFd, File)> {
+fn start(esp: &Path, verb: &Verb) -> anyhow::Result<(Child, File)> {
     let esp = esp.to_string_lossy().into_owned();
     let words =
         ["vakt-init".to_owned(), "esp".into(), "--esp".into(), esp].into_iter().chain(verb.arguments());
-    let arguments: Vec<CString> = words.map(CString::new).collect::<Result<_, _>>()?;
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
-    match sys::fork_into(CloneArgs { namespaces: 0, cgroup: None }).context("cannot clone")? {
-        Forked::Parent { pid, pidfd } => Ok((pid, pidfd, reader.into())),
-        Forked::Child => {
-            sys::reset_signals();
-            let placed =
-                sys::move_fd_above(writer.as_raw_fd(), SCRATCH_FD).and_then(|fd| sys::place_fd(fd, 1));
-            if placed.is_ok() {
-                let argv: Vec<_> = arguments.iter().map(|argument| argument.as_c_str()).collect();
-                let _ = sys::exec(c"/proc/self/exe", &argv, &[]);
-            }
-            sys::exit_now(127)
-        }
-    }
+    let child = child::start(child::OURSELVES, words.collect(), Some(writer.as_fd()))?;
+    Ok((child, reader.into()))
 }
