@@ -88,6 +88,8 @@ pub struct Appliance {
     pub guest: Guest,
     /// Its pages.
     pub https: SocketAddr,
+    /// Its certificate's fingerprint, as the console shows it.
+    pub fingerprint: String,
     /// Its syslog port.
     pub syslog: SocketAddr,
     /// Seconds from power-on to the pages.
@@ -114,7 +116,7 @@ impl Appliance {
         ready::wait(https, &fingerprint, READY_WITHIN)
             .with_context(|| format!("console:\n{}", guest.serial.text()))?;
         let ready_after = guest.age();
-        Ok(Appliance { guest, https, syslog, ready_after })
+        Ok(Appliance { guest, https, fingerprint, syslog, ready_after })
     }
 
     /// GET with the test token.

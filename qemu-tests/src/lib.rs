@@ -4,6 +4,7 @@
 //! [`systemd_peer`] a real systemd machine to watch and repair, [`browser`] Debian's Chromium. Each
 //! cleans up after itself, also when a test panics, and each says why when it cannot run here.
 
+pub mod acknowledged;
 pub mod bench;
 pub mod browser;
 pub mod container;
@@ -12,4 +13,5 @@ pub mod harness;
 pub mod programs;
 pub mod slots;
 pub mod systemd_peer;
+pub mod updates;
 pub mod write_log;

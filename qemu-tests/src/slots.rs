@@ -9,13 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
-use vakt_image::build::{assemble, hex, stage};
-use vakt_image::bundle::keys::trusted_root;
+use vakt_image::build::{Built, hex};
 use vakt_image::process::run;
-use vakt_image::provider;
 
-use crate::container::workspace;
-use crate::programs;
+use crate::{programs, updates};
 
 /// Where UKIs are on the ESP.
 const ENTRIES: &str = "EFI/Linux";
@@ -37,18 +34,18 @@ impl Release {
     /// When a step of the image builder fails.
     pub fn build(version: &str, change: impl FnOnce(&Path) -> Result<()>) -> Result<Release> {
         let directory = tempfile::tempdir()?;
-        let tree = directory.path().join("tree");
-        stage(&workspace(), &programs::directory()?, &trusted_root(None, &workspace())?, &tree)?;
-        let os_release = tree.join("usr/lib/os-release");
-        let old = vakt_image::VERSION;
-        fs::write(&os_release, fs::read_to_string(&os_release)?.replace(old, version))?;
-        change(&tree)?;
-        let built = assemble(&tree, &provider::inputs()?, &directory.path().join("out"), false)?;
-        ensure!(built.manifest.version == version, "the image says {}", built.manifest.version);
+        Release::of(&updates::build(version, directory.path(), change)?)
+    }
+
+    /// The release that an image consists of.
+    ///
+    /// # Errors
+    /// When the image cannot be read.
+    pub fn of(built: &Built) -> Result<Release> {
         let disk = Disk::new(&built.disk);
         let mut root = disk.partition("vakt-root-a")?.contents()?;
         root.truncate(built.manifest.root_bytes as usize);
-        let uki = disk.read(&format!("vakt-a_{version}.efi"))?;
+        let uki = disk.read(&format!("vakt-a_{}.efi", built.manifest.version))?;
         Ok(Release { root, uki })
     }
 }
@@ -161,6 +158,33 @@ impl Disk {
         let mut bytes = vec![0; length];
         part.file.read_exact_at(&mut bytes, part.from + at)?;
         Ok(bytes)
+    }
+
+    /// Copies the partition with this label to a file of its own, its holes left out.
+    ///
+    /// # Errors
+    /// When there is no such partition, or the file cannot be written.
+    pub fn copy_out(&self, label: &str, to: &Path) -> Result<()> {
+        let part = self.partition(label)?;
+        let target = File::create(to)?;
+        target.set_len(part.length)?;
+        let (mut at, end) = (part.from, part.from + part.length);
+        let mut piece = vec![0; 1 << 20];
+        // Past the last data there is only a hole.
+        while let Ok(data) = rustix::fs::seek(&part.file, rustix::fs::SeekFrom::Data(at)) {
+            let hole = rustix::fs::seek(&part.file, rustix::fs::SeekFrom::Hole(data))?.min(end);
+            at = data;
+            while at < hole {
+                let length = piece.len().min((hole - at) as usize);
+                part.file.read_exact_at(&mut piece[..length], at)?;
+                target.write_all_at(&piece[..length], at - part.from)?;
+                at += length as u64;
+            }
+            if at >= end {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of the partition with this label.

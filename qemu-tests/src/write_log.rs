@@ -5,11 +5,14 @@
 //! plus every write up to a flush, plus any subset of the writes behind it: a real disk may have written
 //! those in any order, or not.
 
+mod rebuild;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+pub use rebuild::Rebuilt;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
@@ -80,20 +83,33 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
+/// Numbers by chance from a seed, which is printed with a failure (xorshift64: any fair coin does).
+#[derive(Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// The same seed gives the same numbers.
+    pub fn new(seed: u64) -> Chance {
+        Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// Heads or tails.
+    pub fn coin(&mut self) -> bool {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 33 & 1 == 1
+    }
+}
+
 /// Which of `entries` a disk has after a cut: all up to the last flush, those that were durable by
 /// themselves, and of the rest each with even chance, by a generator seeded with `seed`.
 pub fn survivors(entries: &[Entry], seed: u64) -> Vec<Entry> {
     let flushed = entries.iter().rposition(|entry| entry.flush).map_or(0, |last| last + 1);
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut coin = || {
-        // xorshift64: any fair coin does, and the seed is printed with a failure.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state >> 33 & 1 == 1
+    let mut chance = Chance::new(seed);
+    let chosen = |(index, entry): (usize, &Entry)| {
+        (index < flushed || entry.durable || chance.coin()).then_some(*entry)
     };
-    let chosen =
-        |(index, entry): (usize, &Entry)| (index < flushed || entry.durable || coin()).then_some(*entry);
     entries.iter().enumerate().filter_map(chosen).collect()
 }
 
@@ -122,7 +138,7 @@ mod tests {
     use super::*;
 
     /// A log with (sector, sectors, flags) entries, their data filled with the entry's number.
-    fn log(path: &Path, all: &[(u64, u64, u64)]) -> u64 {
+    pub(super) fn log(path: &Path, all: &[(u64, u64, u64)]) -> u64 {
         let mut bytes = vec![0; SECTOR as usize];
         bytes[..8].copy_from_slice(&MAGIC.to_le_bytes());
         for (number, (sector, count, flags)) in all.iter().enumerate() {

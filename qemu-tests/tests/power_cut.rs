@@ -4,17 +4,15 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use vakt_image::process::run;
 use vakt_image::qemu::{Machine, WriteLog};
+use vakt_qemu_tests::acknowledged::Records;
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image};
 use vakt_qemu_tests::harness;
 use vakt_qemu_tests::write_log;
-use vakt_wire::remote_write::{TimeSeries, encode};
 
 /// Acknowledged inserts of each kind before the cut.
 const INSERTS: u64 = 40;
@@ -38,10 +36,10 @@ fn cut_under_load() -> Result<()> {
     let machine = Machine { write_log: Some(WriteLog(log.clone())), ..image.by_kernel(&disk) };
     let mut appliance = Appliance::start(machine, Some(&config("")), directory.path())?;
     // The log's length after each acknowledgement: what was acknowledged lies before it.
-    let base_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let records = Records::from_now()?;
     let mut lengths = Vec::new();
     for number in 1..=INSERTS {
-        insert(&appliance, number, base_ms)?;
+        records.insert(&appliance, number)?;
         lengths.push(fs::metadata(&log)?.len());
     }
     appliance.guest.cut();
@@ -59,7 +57,7 @@ fn cut_under_load() -> Result<()> {
         ensure!(!in_flight.is_empty(), "nothing was in flight after {inserts} inserts");
         survivors.extend(write_log::survivors(&in_flight, seed));
         write_log::replay(&log, &survivors, &rebuilt)?;
-        check(&image, &rebuilt, inserts, base_ms, directory.path())
+        check(&image, &rebuilt, inserts, records, directory.path())
             .with_context(|| format!("cut after {inserts} inserts with seed {seed}"))?;
         println!(
             "cut after {inserts} inserts: {} flushed and {} of {} in flight survived, all acknowledged is there",
@@ -81,46 +79,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn insert(appliance: &Appliance, number: u64, base_ms: i64) -> Result<()> {
-    let line = format!("{{\"_msg\":\"insert {number} acknowledged\",\"number\":\"{number}\"}}\n");
-    let answer =
-        appliance.post("/insert/jsonline", "Content-Type: application/x-ndjson\r\n", line.as_bytes())?;
-    ensure!(answer.status == 200, "log insert {number}: {} {}", answer.status, answer.text());
-    let series = TimeSeries {
-        labels: vec![("__name__".into(), "power_cut_inserts".into())],
-        samples: vec![(number as f64, base_ms + number as i64)],
-    };
-    let headers = "Content-Encoding: snappy\r\nContent-Type: application/x-protobuf\r\n\
-                   X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
-    let answer = appliance.post("/api/v1/write", headers, &encode(&[series])?)?;
-    ensure!(
-        matches!(answer.status, 200 | 204),
-        "metric insert {number}: {} {}",
-        answer.status,
-        answer.text()
-    );
-    Ok(())
-}
-
-fn check(image: &Image, disk: &Path, inserts: u64, base_ms: i64, directory: &Path) -> Result<()> {
+fn check(image: &Image, disk: &Path, inserts: u64, records: Records, directory: &Path) -> Result<()> {
     let mut appliance = Appliance::start(image.by_kernel(disk), None, directory)?;
-    let path = "/select/logsql/query?query=acknowledged&limit=1000&start=2020-01-01T00:00:00Z&end=2036-01-01T00:00:00Z";
-    let logs = appliance.eventually(path, |text| (!text.trim().is_empty()).then(|| text.to_owned()))?;
-    for number in 1..=inserts {
-        ensure!(logs.contains(&format!("insert {number} acknowledged")), "log insert {number} is lost");
-    }
-    let end = (base_ms + inserts as i64) as f64 / 1000.0;
-    let path = format!("/api/v1/query?query=power_cut_inserts%5B1h%5D&time={:.3}", end + 1.0);
-    let samples = appliance.eventually(&path, |text| {
-        let answer: Value = serde_json::from_str(text).ok()?;
-        answer["data"]["result"][0]["values"].as_array().cloned()
-    })?;
-    let found: Vec<f64> = samples.iter().filter_map(|pair| pair[1].as_str()?.parse().ok()).collect();
-    for number in 1..=inserts {
-        ensure!(
-            found.iter().any(|value| value.total_cmp(&(number as f64)).is_eq()),
-            "sample {number} is lost: {found:?}"
-        );
-    }
+    records.hold_on(&appliance, inserts)?;
     appliance.power_off()
 }

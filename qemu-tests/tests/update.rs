@@ -7,13 +7,11 @@ use std::process::{ExitCode, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use vakt_image::build::{assemble, stage};
-use vakt_image::bundle::{Signing, Update, Validity, block_on, keys, publish, write_archive};
-use vakt_image::provider;
-use vakt_qemu_tests::container::{TOKEN, config, workspace};
+use vakt_image::bundle::{Signing, block_on, keys};
+use vakt_qemu_tests::container::{TOKEN, config};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
 use vakt_qemu_tests::harness;
-use vakt_qemu_tests::programs;
+use vakt_qemu_tests::{programs, updates};
 
 /// All services ready, 30 s of proof, and a slow machine.
 const BLESSED_WITHIN: Duration = Duration::from_secs(300);
@@ -25,35 +23,15 @@ fn main() -> ExitCode {
     )
 }
 
-/// A signed archive of today's programs as `version`, and of the repository that grows with it.
+/// A signed archive of `version`.
 fn archive(version: &str, signing: &Signing, directory: &Path) -> Result<PathBuf> {
-    let tree = directory.join(format!("tree-{version}"));
-    let trust = keys::trusted_root(None, &workspace())?;
-    stage(&workspace(), &programs::directory()?, &trust, &tree)?;
-    let os_release = tree.join("usr/lib/os-release");
-    std::fs::write(&os_release, std::fs::read_to_string(&os_release)?.replace(vakt_image::VERSION, version))?;
-    let output = directory.join(format!("image-{version}"));
-    assemble(&tree, &provider::inputs()?, &output, false)?;
-    let update = Update::of_image(&output, &workspace())?;
-    let work = tempfile::tempdir_in(directory)?;
-    let files = update.write(work.path())?;
-    let repository = directory.join("repository");
-    block_on(publish(&repository, &files, signing, Validity { targets_days: 30, online_days: 30 }))?;
-    let archive = directory.join(format!("{version}.tar"));
-    write_archive(&repository, &files, &archive)?;
-    Ok(archive)
+    let image = directory.join(format!("image-{version}"));
+    updates::build(version, &image, |_| Ok(()))?;
+    updates::archive(&image, version, signing, directory)
 }
 
 fn vaktctl(appliance: &Appliance, token: &Path, words: &[&str]) -> Result<Output> {
-    let fingerprint = appliance.guest.serial.wait_for("vakt: fingerprint ", BLESSED_WITHIN)?;
-    programs::vaktctl(appliance.https, &fingerprint, token, &[&["update"], words].concat())
-}
-
-fn upload(appliance: &Appliance, token: &Path, archive: &Path) -> Result<String> {
-    let ran = vaktctl(appliance, token, &["upload", &archive.to_string_lossy()])?;
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
-    ensure!(ran.status.success(), "{said}\n{}", appliance.story());
-    Ok(said)
+    programs::vaktctl(appliance.https, &appliance.fingerprint, token, &[&["update"], words].concat())
 }
 
 fn said(appliance: &Appliance, mark: &str) -> Result<()> {
@@ -70,7 +48,7 @@ fn updates() -> Result<()> {
     image.copy(&disk)?;
     let token = directory.path().join("token");
     std::fs::write(&token, TOKEN)?;
-    let ours = Signing::with(&block_on(keys::development(&workspace()))?);
+    let ours = updates::ours()?;
     let second = archive("0.2.0", &ours, directory.path())?;
     let third = archive("0.3.0", &ours, directory.path())?;
     let machine = image.by_firmware(&disk)?;
@@ -86,7 +64,7 @@ fn updates() -> Result<()> {
     ensure!(!ran.status.success(), "a forged update was taken: {}", String::from_utf8_lossy(&ran.stdout));
     println!("forged: {}", String::from_utf8_lossy(&ran.stderr).trim());
 
-    let told = upload(&first, &token, &second)?;
+    let told = updates::upload(&first, &token, &second)?;
     ensure!(told.contains("0.2.0 from archive: staged"), "{told}");
     first.power_off()?;
 
@@ -96,7 +74,7 @@ fn updates() -> Result<()> {
     let older = vaktctl(&booted, &token, &["upload", &second.to_string_lossy()])?;
     ensure!(!older.status.success(), "the running version was taken again");
     println!("again: {}", String::from_utf8_lossy(&older.stderr).trim());
-    let told = upload(&booted, &token, &third)?;
+    let told = updates::upload(&booted, &token, &third)?;
     ensure!(told.contains("0.3.0 from archive: staged"), "{told}");
     booted.power_off()?;
 
