@@ -18,8 +18,8 @@ const LEVEL: i32 = 19;
 
 /// What every boot has on its command line. A panic restarts the machine after five seconds; kernel
 /// messages below "error" stay off the console; both consoles are tried, the serial one last, where
-/// /dev/console then leads. Which slot it is is not said: the root hash behind these tells.
-const OPTIONS: &str = "panic=5 quiet loglevel=3 console=tty0 console=ttyS0,115200";
+/// /dev/console then leads; a partition table whose first copy is torn is read from its second (`gpt`). Which slot it is is not said: the root hash behind these tells.
+const OPTIONS: &str = "panic=5 gpt quiet loglevel=3 console=tty0 console=ttyS0,115200";
 
 /// What was built.
 #[derive(Clone, Debug)]

@@ -9,3 +9,4 @@ pub mod identity;
 pub mod mounts;
 pub mod state;
 mod superblock;
+mod table;

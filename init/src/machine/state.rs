@@ -9,13 +9,11 @@ use rustix::mount::MountFlags;
 
 use super::disk::{self, Partition};
 use super::superblock;
+use super::table::{self, SECTOR};
 use crate::sys;
 
 /// The partition's GPT label.
 const LABEL: &str = "vakt-state";
-
-/// Sector size of the disks that an image is written to. A 4Kn disk needs an image of its own.
-const SECTOR: u64 = 512;
 
 /// Growing by less than this is not worth a rewrite of the partition table.
 const GROW_BYTES_MIN: u64 = 16 << 20;
@@ -81,7 +79,7 @@ fn grow_partition(partition: &Partition) -> anyhow::Result<()> {
         .write(true)
         .open(&partition.disk)
         .with_context(|| format!("cannot open {}", partition.disk.display()))?;
-    let mut table = gptman::GPT::read_from(&mut disk, SECTOR).context("cannot read the partition table")?;
+    let (mut table, is_torn) = table::read(&mut disk)?;
     let old_end = table[partition.number].ending_lba;
     table.header.update_from(&mut disk, SECTOR).context("cannot size the disk")?;
     let new_end = table.header.last_usable_lba;
@@ -89,13 +87,19 @@ fn grow_partition(partition: &Partition) -> anyhow::Result<()> {
         table.iter().all(|(number, p)| number == partition.number || p.is_unused() || p.ending_lba < old_end),
         "another partition lies behind it"
     );
-    if new_end < old_end + GROW_BYTES_MIN / SECTOR {
+    let grows = new_end >= old_end + GROW_BYTES_MIN / SECTOR;
+    if grows {
+        table[partition.number].ending_lba = new_end;
+    }
+    if grows || is_torn {
+        table::write(&mut table, &disk)?;
+        gptman::GPT::write_protective_mbr_into(&mut disk, SECTOR)
+            .context("cannot write the protective MBR")?;
+        disk.sync_all().context("cannot sync the protective MBR")?;
+    }
+    if !grows {
         return Ok(());
     }
-    table[partition.number].ending_lba = new_end;
-    table.write_into(&mut disk).context("cannot write the partition table")?;
-    gptman::GPT::write_protective_mbr_into(&mut disk, SECTOR).context("cannot write the protective MBR")?;
-    disk.sync_all().context("cannot sync the partition table")?;
     let start = table[partition.number].starting_lba * SECTOR;
     let length = (new_end + 1) * SECTOR - start;
     sys::resize_partition(disk.as_fd(), partition.number as i32, start, length)
