@@ -96,48 +96,63 @@ pub struct Retention {
     pub bytes_max: u64,
 }
 
+/// What is to go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Past the age.
+    pub by_age: Vec<BlockRef>,
+    /// The oldest of what is too much.
+    pub by_size: Vec<BlockRef>,
+}
+
 /// Which blocks are to go, by age and by size: pure.
-pub fn expired(blocks: &[BlockRef], retention: Retention, now_ns: i64) -> Vec<BlockRef> {
+pub fn expired(blocks: &[BlockRef], retention: Retention, now_ns: i64) -> Expired {
     let oldest_day = now_ns.saturating_sub(retention.age_ns).div_euclid(DAY);
-    let (mut kept, mut goes): (Vec<BlockRef>, Vec<BlockRef>) =
+    let (mut kept, by_age): (Vec<BlockRef>, Vec<BlockRef>) =
         blocks.iter().partition(|block| block.day >= oldest_day);
     let mut bytes: u64 = kept.iter().map(|block| block.bytes).sum();
     kept.sort_by_key(|block| block.max_ns);
+    let mut by_size = Vec::new();
     for block in kept {
         if bytes <= retention.bytes_max {
             break;
         }
         bytes -= block.bytes;
-        goes.push(block);
+        by_size.push(block);
     }
-    goes
+    Expired { by_age, by_size }
 }
 
 /// Takes expired blocks off the shelf and removes their files and empty partitions.
 pub fn apply_retention(shelf: &Shelf, retention: Retention, now_ns: i64) {
     let goes = expired(&shelf.snapshot().blocks, retention, now_ns);
-    remove_blocks(shelf, &goes);
+    shelf.metrics().blocks_expired.add(remove_blocks(shelf, &goes.by_age));
+    shelf.metrics().blocks_dropped_size.add(remove_blocks(shelf, &goes.by_size));
 }
 
 /// Removes the oldest block, to make room on a full disk. Returns whether there was one.
 pub fn remove_oldest(shelf: &Shelf) -> bool {
     let oldest = shelf.snapshot().blocks.iter().min_by_key(|block| block.max_ns).copied();
-    remove_blocks(shelf, oldest.as_slice());
+    shelf.metrics().blocks_dropped_full.add(remove_blocks(shelf, oldest.as_slice()));
     oldest.is_some()
 }
 
-fn remove_blocks(shelf: &Shelf, goes: &[BlockRef]) {
+/// Returns how many were removed.
+fn remove_blocks(shelf: &Shelf, goes: &[BlockRef]) -> u64 {
+    let mut removed = 0;
     for block in shelf.take(|block| goes.contains(block)) {
         let path = shelf.path_of(&block);
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::warn!(block = %path.display(), %error, "cannot remove an expired block");
             continue;
         }
+        removed += 1;
         // Fails while other blocks of the day are there, which is what is wanted.
         if std::fs::remove_dir(day_dir(shelf.dir(), block.day)).is_ok() {
             shelf.metrics().partitions_removed.add(1);
         }
     }
+    removed
 }
 
 #[cfg(test)]
@@ -158,12 +173,14 @@ mod tests {
         let blocks = [block(10, 5), block(3, 5), block(8, 5), block(9, 5)];
         let days = |age_days: i64, bytes_max| {
             let retention = Retention { age_ns: age_days * DAY, bytes_max };
-            expired(&blocks, retention, 10 * DAY + 5).iter().map(|b| b.day).collect::<Vec<_>>()
+            let Expired { by_age, by_size } = expired(&blocks, retention, 10 * DAY + 5);
+            [by_age, by_size].map(|goes| goes.iter().map(|block| block.day).collect::<Vec<_>>())
         };
-        assert_eq!(days(100, 100), Vec::<i64>::new());
-        assert_eq!(days(7, 100), Vec::<i64>::new());
-        assert_eq!(days(6, 100), [3]);
-        assert_eq!(days(6, 10), [3, 8]);
-        assert_eq!(days(100, 0), [3, 8, 9, 10]);
+        let nothing = [Vec::<i64>::new(), Vec::new()];
+        assert_eq!(days(100, 100), nothing);
+        assert_eq!(days(7, 100), nothing);
+        assert_eq!(days(6, 100), [vec![3], vec![]]);
+        assert_eq!(days(6, 10), [vec![3], vec![8]]);
+        assert_eq!(days(100, 0), [vec![], vec![3, 8, 9, 10]]);
     }
 }

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use vakt_log::flush::Retention;
 use vakt_log::serve::{Options, serve};
 use vakt_log::time;
 use vakt_wire::listen::Address;
+use vakt_wire::size::Size;
 
 #[derive(Parser)]
 #[command(name = "vakt-log", version, about = "Logs in, at rest, and queried")]
@@ -45,9 +47,10 @@ struct Serve {
     /// Age past which a day's logs are removed: 30d, 52w, 100y.
     #[arg(long, default_value = "30d", value_parser = retention)]
     retention: i64,
-    /// Bytes of blocks past which the oldest are removed.
-    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
-    disk_max: u64,
+    /// How much disk the blocks may take, such as 20GB, 512MiB or 80% of the file system (or of the quota, where
+    /// the directory has one); past it the oldest go. The append log needs the rest.
+    #[arg(long, default_value = "80%", value_name = "SIZE")]
+    retention_size: Size,
     /// The service's slice of the machine config; nothing in it concerns logs yet.
     #[arg(long, hide = true)]
     config: Option<PathBuf>,
@@ -64,6 +67,11 @@ fn main() -> anyhow::Result<()> {
     vakt_wire::heap::bound();
     let Command::Serve(flags) = Cli::parse().command;
     vakt_wire::logging::start("log");
+    std::fs::create_dir_all(&flags.data).with_context(|| format!("cannot make {}", flags.data.display()))?;
+    let bytes_max = flags
+        .retention_size
+        .bytes(&flags.data)
+        .with_context(|| format!("cannot tell how large the disk of {} is", flags.data.display()))?;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     runtime.block_on(serve(Options {
@@ -73,6 +81,6 @@ fn main() -> anyhow::Result<()> {
         syslog_udp: flags.syslog_udp,
         syslog_unix: flags.syslog_unix,
         kmsg: flags.kmsg,
-        retention: Retention { age_ns: flags.retention, bytes_max: flags.disk_max },
+        retention: Retention { age_ns: flags.retention, bytes_max },
     }))
 }

@@ -54,6 +54,12 @@ counters! {
     truncated,
     /// Messages that did not parse and went to the quarantine stream.
     quarantined,
+    /// Blocks removed because they were older than the retention.
+    blocks_expired,
+    /// Blocks removed, oldest first, because all together were larger than the retention by size.
+    blocks_dropped_size,
+    /// Blocks removed, oldest first, because the disk was full.
+    blocks_dropped_full,
     /// Rows appended to the append log.
     rows_appended,
     /// Rows lost because the disk refused them.

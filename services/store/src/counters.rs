@@ -49,6 +49,10 @@ pub struct Counters {
     pub blocks_bad: Count,
     /// Blocks deleted because they were older than the retention.
     pub blocks_expired: Count,
+    /// Blocks deleted, oldest first, because all together were larger than the retention by size.
+    pub blocks_dropped_size: Count,
+    /// Blocks deleted, oldest first, because a write found no room on the disk.
+    pub blocks_dropped_full: Count,
     /// Queries answered.
     pub queries: Count,
     /// Samples decoded for queries.
@@ -57,7 +61,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 16] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 18] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
             ("samples_dropped_time", "Samples older than the retention.", self.dropped_time.get()),
@@ -73,6 +77,8 @@ impl Counters {
             ("merges", "Merges of blocks.", self.merges.get()),
             ("blocks_bad", "Blocks set aside as corrupt.", self.blocks_bad.get()),
             ("blocks_expired", "Blocks deleted by retention.", self.blocks_expired.get()),
+            ("blocks_dropped_size", "Oldest blocks deleted by size.", self.blocks_dropped_size.get()),
+            ("blocks_dropped_full", "Oldest blocks deleted on a full disk.", self.blocks_dropped_full.get()),
             ("queries", "Queries answered.", self.queries.get()),
             ("query_samples_read", "Samples decoded for queries.", self.query_samples.get()),
         ]

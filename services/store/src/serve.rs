@@ -9,6 +9,7 @@ use clap::Args;
 use vakt_wire::http::serve_all;
 use vakt_wire::life::Life;
 use vakt_wire::listen::{Address, Inherited};
+use vakt_wire::size::Size;
 
 use vakt_store::api::Api;
 use vakt_store::catalog::Catalog;
@@ -27,6 +28,10 @@ pub struct Serve {
     /// How long samples are kept, such as 30d, 1y or 100y.
     #[arg(long, default_value = "1y", value_name = "TIME", value_parser = retention)]
     pub retention: Duration,
+    /// How much disk the blocks may take, such as 20GB, 512MiB or 80% of the file system (or of the quota, where
+    /// the directory has one); past it the oldest go. The log, the catalog and merges need the rest.
+    #[arg(long, default_value = "80%", value_name = "SIZE")]
+    pub retention_size: Size,
     /// How long samples stay in memory before they become a block.
     #[arg(long, default_value = "30m", value_name = "TIME", value_parser = promql_parser::util::parse_duration)]
     pub window: Duration,
@@ -54,8 +59,13 @@ pub async fn run(args: Serve) -> Result<()> {
     if listeners.is_empty() {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
+    std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
     let settings = Settings {
         retention_ms: i64::try_from(args.retention.as_millis()).unwrap_or(i64::MAX / 4),
+        bytes_max: args
+            .retention_size
+            .bytes(&args.data)
+            .with_context(|| format!("cannot tell how large the disk of {} is", args.data.display()))?,
         series_max: args.series_max,
         window: args.window,
         window_bytes_max: usize::from(args.window_mib) << 20,

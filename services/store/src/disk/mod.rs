@@ -28,6 +28,8 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
+    /// Whether a write was refused for lack of room since this was asked last.
+    fn take_full(&self) -> bool;
 }
 
 /// A file that grows at its end.
@@ -44,6 +46,11 @@ pub trait ReadAt: Send + Sync {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
     /// The file's length in bytes.
     fn bytes(&self) -> io::Result<u64>;
+}
+
+/// Whether an error says that there is no room: on the disk, or in what its owner may use of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Reads `length` bytes from `offset` on.

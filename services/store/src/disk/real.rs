@@ -4,12 +4,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Append, Disk, ReadAt};
+use super::{Append, Disk, ReadAt, is_full};
 
 /// A data directory on this machine, held by one process at a time.
 pub struct RealDisk {
     root: PathBuf,
+    /// Set by a write that found no room.
+    full: Arc<AtomicBool>,
     /// Holds the lock; dropping it lets go.
     _lock: File,
 }
@@ -30,7 +34,7 @@ impl RealDisk {
             .map_err(named)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| named(io::Error::other("another process has this data directory open")))?;
-        Ok(RealDisk { root: root.to_owned(), _lock: lock })
+        Ok(RealDisk { root: root.to_owned(), full: Arc::default(), _lock: lock })
     }
 }
 
@@ -53,7 +57,8 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
-        Ok(Box::new(Appended(File::create(self.root.join(name))?)))
+        let file = noted(&self.full, File::create(self.root.join(name)))?;
+        Ok(Box::new(Appended { file, full: self.full.clone() }))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
@@ -69,19 +74,33 @@ impl Disk for RealDisk {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        File::open(self.root.join(folder))?.sync_all()
+        noted(&self.full, File::open(self.root.join(folder))?.sync_all())
+    }
+
+    fn take_full(&self) -> bool {
+        self.full.swap(false, Ordering::Relaxed)
     }
 }
 
-struct Appended(File);
+/// Notes that there was no room.
+fn noted<T>(full: &AtomicBool, result: io::Result<T>) -> io::Result<T> {
+    result.inspect_err(|error| {
+        full.fetch_or(is_full(error), Ordering::Relaxed);
+    })
+}
+
+struct Appended {
+    file: File,
+    full: Arc<AtomicBool>,
+}
 
 impl Append for Appended {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        noted(&self.full, self.file.write_all(bytes))
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        noted(&self.full, self.file.sync_data())
     }
 }
 

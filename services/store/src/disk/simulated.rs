@@ -23,6 +23,8 @@ struct State {
     durable: BTreeMap<String, Shared>,
     syncs: u64,
     fail_from: Option<u64>,
+    room: Option<usize>,
+    full: bool,
 }
 
 /// The disk. Clones are the same disk.
@@ -37,6 +39,21 @@ impl SimulatedDisk {
     /// Lets every sync from the `nth` on (from 1, counted over the disk's life) and every later write fail.
     pub fn fail_from(&self, nth: u64) {
         self.state().fail_from = Some(nth);
+    }
+
+    /// Lets all files together be at most so large.
+    pub fn limit(&self, bytes: usize) {
+        self.state().room = Some(bytes);
+    }
+
+    fn check_room(&self, more: usize) -> io::Result<()> {
+        let mut state = self.state();
+        let used: usize = state.names.values().map(|content| content.lock().unwrap().bytes.len()).sum();
+        if state.room.is_some_and(|room| used + more > room) {
+            state.full = true;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     /// Syncs so far.
@@ -135,6 +152,10 @@ impl Disk for SimulatedDisk {
         state.durable.extend(now.into_iter().filter(|(name, _)| name.starts_with(&prefix)));
         Ok(())
     }
+
+    fn take_full(&self) -> bool {
+        std::mem::take(&mut self.state().full)
+    }
 }
 
 struct SimulatedFile {
@@ -145,6 +166,7 @@ struct SimulatedFile {
 impl Append for SimulatedFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.disk.check_alive()?;
+        self.disk.check_room(bytes.len())?;
         self.content.lock().unwrap().bytes.extend_from_slice(bytes);
         Ok(())
     }

@@ -98,29 +98,6 @@ impl Engine {
         Ok(true)
     }
 
-    /// Removes the blocks whose every sample is older than the retention. The age counts from the newest
-    /// sample when that is older than the clock, so that a clock that jumped ahead deletes nothing.
-    ///
-    /// # Errors
-    /// As the disk says.
-    pub fn expire(&self) -> io::Result<()> {
-        let mut state = self.lock();
-        let hot = state.hot.span().map(|(_, newest)| newest);
-        let newest = state.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN);
-        let horizon = self.now().min(newest).saturating_sub(self.settings.retention_ms);
-        let (expired, kept) = std::mem::take(&mut state.blocks)
-            .into_iter()
-            .partition::<Vec<_>, _>(|block| block.span().1 < horizon);
-        state.blocks = kept;
-        drop(state);
-        for block in &expired {
-            tracing::info!(block = %block.name, "block is older than the retention and deleted");
-            self.disk.remove(&block.name.path())?;
-            self.counters.blocks_expired.add(1);
-        }
-        if expired.is_empty() { Ok(()) } else { self.disk.sync_folder(crate::block::FOLDER) }
-    }
-
     /// Takes a block that turned out to be corrupt out of use. An error that says nothing about the
     /// block's content changes nothing.
     pub(super) fn distrust(&self, block: &Arc<Block>, error: &BlockError) {

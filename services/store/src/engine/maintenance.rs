@@ -75,6 +75,12 @@ fn run(engine: &Engine) {
                 tracing::error!(%error, "cannot delete an expired block");
             }
         }
+        match engine.make_room() {
+            // What failed for it may be tried at once.
+            Ok(true) => not_before = now,
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "cannot make room on a full disk"),
+        }
         if !due && let Err(error) = engine.merge() {
             tracing::warn!(%error, "merge did not happen");
             not_before = now + RETRY_AFTER;

@@ -15,6 +15,7 @@ mod maintenance;
 mod merge;
 mod open;
 mod partition;
+mod retention;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,8 @@ pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct Settings {
     /// How long samples are kept, in milliseconds.
     pub retention_ms: i64,
+    /// Bytes of blocks past which the oldest ones go.
+    pub bytes_max: u64,
     /// Series that the store takes. At some 350 bytes a series in memory (10 labels, by the
     /// sizes of the parts) the default of 1,000,000 needs 350 MB; the appliance gives less in its manifest.
     pub series_max: usize,
@@ -60,6 +63,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             retention_ms: 365 * 86_400_000,
+            bytes_max: u64::MAX,
             series_max: 1_000_000,
             window: Duration::from_secs(30 * 60),
             window_samples_max: 8_000_000,

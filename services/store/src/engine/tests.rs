@@ -256,6 +256,52 @@ fn whole_blocks_expire_and_a_clock_that_jumped_ahead_deletes_nothing() {
 }
 
 #[test]
+fn past_the_retention_by_size_the_oldest_blocks_go_and_are_counted() {
+    let disk = SimulatedDisk::default();
+    let settings = Settings { bytes_max: 1, ..Settings::default() };
+    let engine = Engine::open(Arc::new(disk.clone()), settings, Box::new(|| NOW)).unwrap().0;
+    for time in [NOW - 3, NOW - 2] {
+        assert!(write(&engine, &[(1, time, 1)]));
+        engine.flush().unwrap();
+    }
+    assert!(write(&engine, &[(1, NOW - 1, 1)]));
+    engine.expire().unwrap();
+    assert_eq!((blocks(&disk).len(), engine.counters().blocks_dropped_size.get()), (0, 2));
+    assert_eq!(contents(&engine, i64::MIN, i64::MAX).len(), 1, "what is in memory stays");
+}
+
+#[test]
+fn on_a_full_disk_the_oldest_blocks_go_and_what_is_acknowledged_is_there() {
+    let disk = SimulatedDisk::default();
+    let engine = open(&disk);
+    disk.limit(64 << 10);
+    let mut acknowledged = Vec::new();
+    for round in 0..400i64 {
+        // Values without a pattern, so that blocks fill the disk.
+        let samples: Vec<(u8, i64, u64)> = (0..64)
+            .map(|n| {
+                (1, NOW + round * 64 + n, ((round * 64 + n) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 12)
+            })
+            .collect();
+        if write(&engine, &samples) {
+            acknowledged = samples;
+        }
+        let _ = engine.flush();
+        while engine.make_room().unwrap() {
+            let _ = engine.flush();
+        }
+    }
+    let last = acknowledged.last().map(|(_, time, _)| *time).unwrap();
+    assert!(last > NOW + 350 * 64, "writes went on to the end: {last}");
+    assert!(engine.counters().blocks_dropped_full.get() > 5);
+    engine.close();
+    let found = contents(&open(&disk.after_power_cut(0)), i64::MIN, i64::MAX);
+    for (series, time, value) in acknowledged {
+        assert_eq!(found.get(&(series, time)), Some(&value), "{time}");
+    }
+}
+
+#[test]
 fn samples_outside_the_rules_are_dropped_and_named_and_the_rest_is_stored() {
     let disk = SimulatedDisk::default();
     let settings =

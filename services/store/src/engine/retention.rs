@@ -1,0 +1,74 @@
+//! What goes: blocks that are too old, and the oldest ones of too many.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Engine, State};
+use crate::block::Block;
+
+impl Engine {
+    /// Removes the blocks whose every sample is older than the retention, and the oldest ones while all are
+    /// larger than the retention by size. The age counts from the newest sample when that is older than the
+    /// clock, so that a clock that jumped ahead deletes nothing.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn expire(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        let hot = state.hot.span().map(|(_, newest)| newest);
+        let newest = state.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN);
+        let horizon = self.now().min(newest).saturating_sub(self.settings.retention_ms);
+        let expired = take(&mut state, |block| block.span().1 < horizon);
+        let mut bytes: u64 = state.blocks.iter().map(|block| block.file_bytes()).sum();
+        let mut dropped = Vec::new();
+        while bytes > self.settings.bytes_max
+            && let Some(oldest) = take_oldest(&mut state)
+        {
+            bytes -= oldest.file_bytes();
+            dropped.push(oldest);
+        }
+        drop(state);
+        self.remove(&expired, "block is older than the retention and deleted")?;
+        self.counters.blocks_expired.add(expired.len() as u64);
+        self.remove(&dropped, "blocks are larger than their retention by size; the oldest is deleted")?;
+        self.counters.blocks_dropped_size.add(dropped.len() as u64);
+        Ok(())
+    }
+
+    /// Removes the oldest block when a write has found no room since the last call. Says whether it did.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn make_room(&self) -> io::Result<bool> {
+        if !self.disk.take_full() {
+            return Ok(false);
+        }
+        let Some(oldest) = take_oldest(&mut self.lock()) else {
+            tracing::error!("the disk is full, and no block is left to delete");
+            return Ok(false);
+        };
+        self.counters.blocks_dropped_full.add(1);
+        self.remove(&[oldest], "the disk is full; the oldest block is deleted")?;
+        Ok(true)
+    }
+
+    fn remove(&self, blocks: &[Arc<Block>], why: &str) -> io::Result<()> {
+        for block in blocks {
+            tracing::warn!(block = %block.name, bytes = block.file_bytes(), "{why}");
+            self.disk.remove(&block.name.path())?;
+        }
+        if blocks.is_empty() { Ok(()) } else { self.disk.sync_folder(crate::block::FOLDER) }
+    }
+}
+
+fn take(state: &mut State, goes: impl Fn(&Block) -> bool) -> Vec<Arc<Block>> {
+    let (taken, kept) = std::mem::take(&mut state.blocks).into_iter().partition(|block| goes(block));
+    state.blocks = kept;
+    taken
+}
+
+/// The block whose newest sample is the oldest.
+fn take_oldest(state: &mut State) -> Option<Arc<Block>> {
+    let oldest = (0..state.blocks.len()).min_by_key(|index| state.blocks[*index].span().1)?;
+    Some(state.blocks.remove(oldest))
+}
