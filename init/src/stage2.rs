@@ -18,8 +18,9 @@ use crate::manifest;
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
 use crate::slots::assess::GATE_MS;
+use crate::slots::ends;
 use crate::slots::entry::Slot;
-use crate::slots::evidence::Evidence;
+use crate::slots::evidence::{self, Evidence};
 use crate::slots::history::{Boot, History};
 use crate::slots::watchdog::{self, RESETS_SAID, Watchdog};
 use crate::supervisor::Goal;
@@ -33,6 +34,9 @@ const OWN_STATE: &str = "/state/init";
 
 /// What the next boot must know of this one.
 const HISTORY: &str = "/state/init/slots.json";
+
+/// How the last boots ended, for the pages.
+pub const ENDS: &str = "/state/init/boots.json";
 
 /// Says which version the root is.
 const OS_RELEASE: &str = "/usr/lib/os-release";
@@ -132,7 +136,11 @@ fn begin(options: &Options, console: &mut Console, status: &mut MachineStatus) -
         let boot = Boot { id, slot, version, blessed: false, orderly: false, unhealthy: None };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         history.begin(boot, &evidence, now.as_secs());
+        let mut ends = ends::load(Path::new(ENDS));
+        ends::add(&mut ends, history.previous.as_ref(), &evidence, now.as_secs());
+        ends::save(Path::new(ENDS), &ends)?;
         history.save(&path)?;
+        evidence::forget();
         BEGUN.store(true, Ordering::Relaxed);
     }
     let watchdog = if options.container { Watchdog::none() } else { arm(&history, console, status) };

@@ -92,6 +92,7 @@ fn look_at_pages(appliance: &Appliance, code: &str) -> Result<Vec<String>> {
         ("logs", "/logs", "Logs"),
         ("config", "/config", "is in force"),
         ("updates", "/updates", "Updates"),
+        ("boots", "/boots", "How the last ones ended"),
         // Last, for its text is looked at below.
         ("repairs", "/repairs", DEMO),
     ];

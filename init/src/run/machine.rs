@@ -26,7 +26,9 @@ use crate::machine::clock;
 use crate::machine::console::Console;
 use crate::manifest::Manifest;
 use crate::sandbox::{Plan, RUN};
+use crate::slots::ends;
 use crate::slots::health::health;
+use crate::stage2::ENDS;
 use crate::supervisor::{Action, Event, Goal, Supervisor};
 use crate::sys;
 
@@ -350,6 +352,10 @@ impl Machine {
                 answer
             }
             ("GET", "/v1/slots") => slots.answer(),
+            ("GET", "/v1/boots") if !permits(request.uid, Role::Init.uid(), &[Role::Web]) => {
+                refusal(403, "only web may see what the kernel said")
+            }
+            ("GET", "/v1/boots") => json(&ends::load(Path::new(ENDS))),
             ("POST", "/v1/slots/clear" | "/v1/slots/stage") if !is_update(&request) => {
                 refusal(403, "only update may change the slots")
             }
@@ -388,7 +394,7 @@ impl Machine {
 }
 
 /// What a caller who asked for something else is told.
-const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/config, /v1/slots and /v1/power";
+const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/config, /v1/slots, /v1/boots and /v1/power";
 
 fn is_update(request: &Request) -> bool {
     permits(request.uid, Role::Init.uid(), &[Role::Update])

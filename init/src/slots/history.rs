@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn evidence(panic: bool, watchdog: bool) -> Evidence {
-        Evidence { panic: panic.then(|| "Attempted to kill init!".into()), watchdog }
+        Evidence { panic: panic.then(|| "Attempted to kill init!".into()), watchdog, ..Evidence::default() }
     }
 
     fn check(last: Boot, evidence: &Evidence, end: End, reason: &str) {

@@ -177,6 +177,7 @@ impl App {
             Endpoint::Repairs => handlers::repairs::show(self, &caller).await,
             Endpoint::Config => handlers::config::answer(self, &caller, request).await,
             Endpoint::Updates => handlers::updates::show(self, &caller).await,
+            Endpoint::Boots => handlers::boots::show(self, &caller).await,
             Endpoint::UpdateCheck => handlers::updates::send(self, &caller, request, false).await,
             Endpoint::UpdateInstall => handlers::updates::send(self, &caller, request, true).await,
             Endpoint::UpdateArchive => handlers::updates::upload(self, &caller, request).await,

@@ -48,6 +48,8 @@ pub enum Endpoint {
     UpdateInstall,
     /// See `UpdateCheck`.
     UpdateArchive,
+    /// See `handlers`.
+    Boots,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -101,6 +103,7 @@ pub const ROUTES: &[Route] = &[
     post("/updates/check", Access::SignedIn, Endpoint::UpdateCheck),
     post("/updates/install", Access::SignedIn, Endpoint::UpdateInstall),
     post("/updates/archive", Access::SignedIn, Endpoint::UpdateArchive),
+    get("/boots", Access::SignedIn, Endpoint::Boots),
     get("/sign-in", Access::Visitor, Endpoint::SignIn),
     post("/sign-in", Access::Visitor, Endpoint::SignIn),
     get("/set-up", Access::Visitor, Endpoint::SetUp),

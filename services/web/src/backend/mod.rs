@@ -1,5 +1,6 @@
 //! The other services, as the pages see them: each may be absent, and says so in a panel of its own.
 
+pub mod boots;
 pub mod catalog;
 pub mod collector;
 pub mod config;

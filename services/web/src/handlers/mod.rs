@@ -1,5 +1,6 @@
 //! The pages: each file holds what its page shows, how that is found out, and its tests.
 
+pub mod boots;
 pub mod config;
 pub mod host;
 pub mod logs;
