@@ -48,6 +48,10 @@ test: ## Every test of every tier, with one closing summary
 	.ci/deny
 	.ci/tests target/tests.log
 
+.PHONY: test-long
+test-long: export VAKT_TEST_LONG := 1
+test-long: test ## `make test`, with a thousand power cuts instead of fifty: some hours
+
 .PHONY: bench
 bench: image ## Print the measures: boot, sizes, memory, ingest against the peers
 	$(IMAGE) setup --for test

@@ -13,6 +13,9 @@ use vakt_wire::role::Role;
 /// More services than this are a mistake, not an appliance.
 pub const SERVICES_MAX: usize = 32;
 
+/// What all services together may take of the state partition; the rest is the reserve.
+const STATE_PERCENT_MAX: u32 = 90;
+
 /// Largest manifest that is read, in bytes.
 const BYTES_MAX: u64 = 64 << 10;
 
@@ -88,11 +91,13 @@ pub struct Limits {
     pub cpu_weight: u32,
     /// `RLIMIT_NOFILE`.
     pub nofile_max: u32,
+    /// Of the state partition, for the directories that it may write; 0 for a service that keeps nothing.
+    pub state_percent: u8,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_max_mib: 64, pids_max: 32, cpu_weight: 100, nofile_max: 1024 }
+        Limits { memory_max_mib: 64, pids_max: 32, cpu_weight: 100, nofile_max: 1024, state_percent: 0 }
     }
 }
 
@@ -241,6 +246,11 @@ fn check_together(directory: &Path, all: &BTreeMap<String, Manifest>) -> Result<
     };
     if all.len() > SERVICES_MAX {
         return Err(invalid("", format!("{} services; at most {SERVICES_MAX}", all.len())));
+    }
+    let shares: u32 = all.values().map(|manifest| u32::from(manifest.limits.state_percent)).sum();
+    if shares > STATE_PERCENT_MAX {
+        let reason = format!("the services take {shares} % of state; at most {STATE_PERCENT_MAX} %");
+        return Err(invalid("", reason));
     }
     for (name, manifest) in all {
         let others = manifest.after.iter().chain(&manifest.sandbox.calls);

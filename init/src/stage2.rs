@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use rustix::mount::MountFlags;
 use vakt_wire::role::Role;
 
 use crate::boot::BootOptions;
 use crate::ledger::desk::Desk;
 use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
+use crate::machine::quota::Quotas;
 use crate::machine::{clock, config_disk, disk, identity, mounts, state};
 use crate::manifest;
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
@@ -115,8 +117,12 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     manifests.retain(|_, manifest| !(options.container && manifest.machine_only));
     let ports = std::mem::take(&mut options.ports);
+    let quotas = if options.container { None } else { Quotas::of(Path::new("/state"))? };
+    if quotas.is_none() && !options.container {
+        status.notes.push("state has no quotas: a service can fill it for the others".into());
+    }
     let clock = (!options.container).then(|| PathBuf::from(CLOCK));
-    let setting = Setting { console, cgroups, ports, status, desk, started_ms, clock };
+    let setting = Setting { console, cgroups, ports, quotas, status, desk, started_ms, clock };
     let mut machine = Machine::new(manifests, setting, found)?;
     let goal = machine.run()?;
     machine.end_in_order();
@@ -278,6 +284,8 @@ fn go_down(goal: Goal, container: bool) -> anyhow::Result<ExitCode> {
     if container {
         return Ok(ExitCode::SUCCESS);
     }
+    // Files that we hold ourselves do not let it be unmounted; read-only it is clean, its journal empty.
+    let _ = rustix::mount::mount_remount("/state", MountFlags::RDONLY, "");
     let _ = rustix::mount::unmount("/state", rustix::mount::UnmountFlags::DETACH);
     rustix::fs::sync();
     let power = if goal == Goal::Reboot { Power::Restart } else { Power::Off };

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use vakt_image::process::run;
@@ -115,10 +115,20 @@ fn record(image: &Image, directory: &Path) -> Result<Recording> {
         Appliance::start(machine, config, directory)
     };
     let mut first = boot(&logs[0], Some(&config("")))?;
+    let (began, before_bytes) = (Instant::now(), fs::metadata(&logs[0])?.len());
     let told = while_inserting(&first, records, (0, &logs[0]), &mut acknowledged, || {
         updates::upload(&first, &token, &archive)
     })?;
     ensure!(told.contains("staged"), "{told}");
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (update, written) = (fs::metadata(&archive)?.len(), fs::metadata(&logs[0])?.len() - before_bytes);
+    println!(
+        "an update of {:.1} MiB took {:.1} s and {:.1} MiB of writes, {:.2} times its size, inserts included",
+        mib(update),
+        began.elapsed().as_secs_f64(),
+        mib(written),
+        written as f64 / update as f64
+    );
     first.power_off()?;
     let mut second = boot(&logs[1], None)?;
     let mark = format!("vakt: slot b {NEW} runs: blessed");

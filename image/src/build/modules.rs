@@ -24,6 +24,8 @@ const WANTED: &[&str] = &[
     // The verified root.
     "dm_verity",
     "erofs",
+    // The services' shares of state.
+    "quota_v2",
     // Network.
     "virtio_net",
     "e1000",

@@ -18,10 +18,10 @@ const ID: &str = "76616b74-0000-4000-8000-0000000057a7";
 pub fn make(output: &Path) -> anyhow::Result<()> {
     File::create(output)?.set_len(STATE.mib * MIB)?;
     // resize= reserves table blocks, in 4 KiB blocks: 2^30 of them are 4 TiB.
-    let options = format!("hash_seed={ID},resize=1073741824,lazy_itable_init=0,nodiscard");
+    let options = format!("hash_seed={ID},resize=1073741824,lazy_itable_init=0,nodiscard,quotatype=prjquota");
     run(Command::new("mkfs.ext4")
         .args(["-q", "-F", "-b", "4096", "-L", "vakt-state", "-U", ID, "-J", "size=8", "-m", "1"])
-        .args(["-O", "metadata_csum,64bit,^orphan_file", "-E", &options])
+        .args(["-O", "metadata_csum,64bit,^orphan_file,quota,project", "-E", &options])
         .arg(output)
         .env("E2FSPROGS_FAKE_TIME", EPOCH_S.to_string())
         // mke2fs may be a Debian user's only through sbin.

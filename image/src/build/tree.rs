@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use super::programs::PROGRAMS;
 use crate::process::run;
+use crate::provider;
 
 /// Where kernel file systems and state are mounted.
 const MOUNT_POINTS: &[&str] = &["dev", "proc", "run", "state", "sys", "tmp", "etc"];
@@ -17,7 +18,7 @@ const MOUNT_POINTS: &[&str] = &["dev", "proc", "run", "state", "sys", "tmp", "et
 const TRUST: &str = "usr/lib/vakt/update/root.json";
 
 /// Makes the tree at `output`, which must not exist, from the programs in `programs` (stripped),
-/// the overlay of `buildroot-overlay/`, and the root.json `trust`, which says who may sign updates.
+/// the overlay of `buildroot-overlay/`, e2fsck, and the root.json `trust`, which says who may sign updates.
 ///
 /// # Errors
 /// When a program is missing or something cannot be copied.
@@ -35,6 +36,10 @@ pub fn stage(workspace: &Path, programs: &Path, trust: &Path, output: &Path) -> 
             .with_context(|| format!("cannot take {} into the image", from.display()))?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
     }
+    let check = bin.join("e2fsck");
+    run(Command::new("strip").arg("--strip-all").arg("-o").arg(&check).arg(provider::file_system_check()?))
+        .context("cannot take e2fsck into the image")?;
+    fs::set_permissions(&check, fs::Permissions::from_mode(0o755))?;
     fs::write(output.join("usr/lib/os-release"), os_release())?;
     let trusted = output.join(TRUST);
     fs::create_dir_all(trusted.parent().unwrap_or(output))?;

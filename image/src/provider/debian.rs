@@ -25,6 +25,7 @@ pub fn inputs() -> anyhow::Result<Inputs> {
     let lock = Lock::read()?;
     let (kernel, kernel_line) = unpacked(lock.of("kernel")?, Some(KERNELS))?;
     let (boot, boot_line) = unpacked(lock.of("boot")?, None)?;
+    let (_, check_line) = unpacked(lock.of("check")?, None)?;
     // Packages of trixie and later have their modules below /usr.
     let places = ["lib/modules", "usr/lib/modules"].map(|place| kernel.join(place));
     let modules = only_entry(places.iter().find(|place| place.is_dir()).unwrap_or(&places[0]))?;
@@ -35,7 +36,7 @@ pub fn inputs() -> anyhow::Result<Inputs> {
         modules,
         stub: boot.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
         boot_loader: boot.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
-        packages: vec![kernel_line, boot_line],
+        packages: vec![kernel_line, boot_line, check_line],
     })
 }
 
@@ -45,6 +46,14 @@ pub fn inputs() -> anyhow::Result<Inputs> {
 /// When the package can be neither found in the cache nor downloaded.
 pub fn firmware() -> anyhow::Result<PathBuf> {
     Ok(unpacked(Lock::read()?.of("firmware")?, None)?.0.join("usr/share/OVMF"))
+}
+
+/// e2fsck as one static file, which init checks state with.
+///
+/// # Errors
+/// When the package can be neither found in the cache nor downloaded.
+pub fn file_system_check() -> anyhow::Result<PathBuf> {
+    Ok(unpacked(Lock::read()?.of("check")?, None)?.0.join("sbin/e2fsck.static"))
 }
 
 /// The unpacked package, and its line for the manifest.

@@ -5,7 +5,7 @@ mod lock;
 
 use std::path::PathBuf;
 
-pub use debian::{firmware, inputs};
+pub use debian::{file_system_check, firmware, inputs};
 pub use lock::Lock;
 
 /// What a disk is made from besides our own programs.

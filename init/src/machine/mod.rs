@@ -1,5 +1,6 @@
 //! The machine around the services: mounts, disks, identity, config, console.
 
+mod check;
 pub mod clock;
 pub mod config;
 pub mod config_disk;
@@ -7,6 +8,6 @@ pub mod console;
 pub mod disk;
 pub mod identity;
 pub mod mounts;
+pub mod quota;
 pub mod state;
-mod superblock;
 mod table;

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::mount::MountFlags;
 
+use super::check;
 use super::disk::{self, Partition};
-use super::superblock;
 use super::table::{self, SECTOR};
 use crate::sys;
 
@@ -50,26 +50,27 @@ pub fn mount(disk: Option<&Path>) -> anyhow::Result<Option<String>> {
 fn mount_partition(partition: &Partition) -> anyhow::Result<Option<String>> {
     // Growing may fail (a read-only or odd disk) and the state is still good as it is.
     let note = grow_partition(partition).err().map(|error| format!("state was not grown: {error:#}"));
-    let restored = mount_or_restore(&partition.node)?;
-    let note = restored.or(note);
+    let checked = check_and_mount(&partition.node)?;
+    let note = checked.or(note);
     let note =
         note.or_else(|| grow_files(partition).err().map(|error| format!("state was not grown: {error:#}")));
     Ok(note)
 }
 
-/// Mounts the file system (which replays its journal). When that fails and its superblock is damaged, it is put
-/// back from a copy first; the returned line says so. Nothing else is ever changed: what cannot be mounted
-/// then stays as it is for somebody to look at.
-fn mount_or_restore(node: &Path) -> anyhow::Result<Option<String>> {
-    let mount = || {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
-        rustix::mount::mount(node, "/state", "ext4", flags, c"errors=remount-ro")
-            .with_context(|| format!("cannot mount {}", node.display()))
-    };
-    let Err(error) = mount() else { return Ok(None) };
-    let group = superblock::restore(node).map_err(|reason| error.context(format!("{reason:#}")))?;
-    mount()?;
-    Ok(Some(format!("state's superblock was damaged and is restored from its copy in group {group}")))
+/// Checks the file system and mounts it. What cannot be mounted then stays as it is for somebody to look at.
+fn check_and_mount(node: &Path) -> anyhow::Result<Option<String>> {
+    let checked = check::mend(node);
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
+    // A kernel or a file system without quotas is used without.
+    let mounted = rustix::mount::mount(node, "/state", "ext4", flags, c"errors=remount-ro,prjquota")
+        .or_else(|_| rustix::mount::mount(node, "/state", "ext4", flags, c"errors=remount-ro"))
+        .with_context(|| format!("cannot mount {}", node.display()));
+    match (checked, mounted) {
+        (Ok(note), Ok(())) => Ok(note),
+        (Err(reason), Ok(())) => Ok(Some(format!("state was not checked: {reason:#}"))),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(reason), Err(error)) => Err(error.context(format!("{reason:#}"))),
+    }
 }
 
 /// Moves the backup table to the disk's end and stretches the partition, which is the last one.

@@ -24,6 +24,7 @@ use super::status::{self, MachineStatus};
 use crate::ledger::desk::{Desk, Effect};
 use crate::machine::clock;
 use crate::machine::console::Console;
+use crate::machine::quota::Quotas;
 use crate::manifest::Manifest;
 use crate::sandbox::{Plan, RUN};
 use crate::slots::ends;
@@ -47,6 +48,8 @@ pub struct Setting {
     pub cgroups: Cgroups,
     /// Where TCP and UDP ports are mapped to.
     pub ports: PortMap,
+    /// The services' shares of state, where the kernel holds them.
+    pub quotas: Option<Quotas>,
     /// What the pages show of the machine.
     pub status: MachineStatus,
     /// The machine config.
@@ -331,7 +334,7 @@ impl Machine {
         self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/v1/services") => {
                 let memory = |name: &str| setting.cgroups.memory_bytes(name);
-                json(&status::services(now, supervisor, services, memory))
+                json(&status::services(now, supervisor, services, memory, setting.quotas.as_ref()))
             }
             ("GET", "/v1/machine") => {
                 setting.status.lines_shed = forward.shed();
@@ -432,6 +435,9 @@ fn power_wish(request: &Request) -> Result<Goal, Answer> {
 fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&PathBuf>) -> anyhow::Result<()> {
     service.sockets.open(&service.manifest.listen, &setting.ports)?;
     spawn::prepare_directories(&service.manifest, service.plan.uid)?;
+    if let Some(quotas) = &setting.quotas {
+        spawn::bound_directories(&service.manifest, service.plan.uid, quotas)?;
+    }
     let cgroup = setting.cgroups.open(name, &service.manifest.limits)?;
     // Opened for each life: a life that was killed must not leave its successor a position or a lock.
     let slot = slot.filter(|_| service.manifest.slot).map(|path| {

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::pipe::PipeFlags;
 
+use crate::machine::quota::Quotas;
 use crate::manifest::Manifest;
 use crate::sandbox::{self, MEASURED, Plan, RUN};
 use crate::sys::{self, CloneArgs, Forked};
@@ -102,6 +103,20 @@ fn place_fds(writer: &OwnedFd, handed: &[(&str, BorrowedFd<'_>)]) -> anyhow::Res
     sys::place_fd(output, 2)?;
     for (index, fd) in moved.into_iter().enumerate() {
         sys::place_fd(fd, 3 + index as i32)?;
+    }
+    Ok(())
+}
+
+/// Bounds what a service may keep in state.
+///
+/// # Errors
+/// When the kernel does not take the bound.
+pub fn bound_directories(manifest: &Manifest, uid: u32, quotas: &Quotas) -> anyhow::Result<()> {
+    let percent = manifest.limits.state_percent;
+    for path in manifest.sandbox.write.iter().filter(|path| percent > 0 && path.starts_with("/state")) {
+        quotas
+            .bound(path, uid, percent)
+            .with_context(|| format!("cannot bound {} to {percent} % of state", path.display()))?;
     }
     Ok(())
 }

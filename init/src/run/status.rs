@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::life::Service;
+use crate::machine::quota::Quotas;
 use crate::slots::history::Rollback;
 use crate::supervisor::{State, Supervisor};
 
@@ -33,6 +34,10 @@ pub struct ServiceStatus {
     pub last_exit: Option<String>,
     /// Bytes of memory, where the controller exists.
     pub memory_bytes: Option<u64>,
+    /// Bytes that it keeps in state, where quotas are held.
+    pub state_bytes: Option<u64>,
+    /// Bytes that it may keep there.
+    pub state_bytes_max: Option<u64>,
     /// Last lines of output.
     pub lines: Vec<String>,
 }
@@ -43,10 +48,12 @@ pub fn services(
     supervisor: &Supervisor,
     services: &BTreeMap<String, Service>,
     memory: impl Fn(&str) -> Option<u64>,
+    quotas: Option<&Quotas>,
 ) -> Vec<ServiceStatus> {
     let one = |(name, service): (&String, &Service)| {
         let watched = supervisor.services().get(name)?;
         let (state, seconds) = describe(now_ms, watched.state);
+        let kept = quotas.and_then(|quotas| quotas.used(service.plan.uid));
         Some(ServiceStatus {
             name: name.clone(),
             description: service.manifest.description.clone(),
@@ -59,6 +66,8 @@ pub fn services(
             status: service.status.clone(),
             last_exit: service.ended.map(|ended| ended.to_string()),
             memory_bytes: memory(name),
+            state_bytes: kept.map(|used| used.bytes),
+            state_bytes_max: kept.map(|used| used.bytes_max),
             lines: service.lines.iter().cloned().collect(),
         })
     };

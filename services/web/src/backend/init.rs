@@ -31,6 +31,10 @@ pub struct Service {
     pub last_exit: Option<String>,
     /// Bytes of memory, where they are counted.
     pub memory_bytes: Option<f64>,
+    /// Bytes that it keeps, where there are quotas.
+    pub state_bytes: Option<f64>,
+    /// Bytes that it may keep.
+    pub state_bytes_max: Option<f64>,
 }
 
 /// The machine, as init sees it.

@@ -108,6 +108,7 @@ struct ServiceLine {
     class: &'static str,
     since: String,
     memory: String,
+    state: String,
 }
 
 /// The page.
@@ -165,7 +166,11 @@ fn service_line(service: Service) -> ServiceLine {
         _ => "bad",
     };
     let memory = service.memory_bytes.map(|bytes| Unit::Bytes.show(bytes)).unwrap_or_default();
-    ServiceLine { class, since: clock::span(service.seconds), memory, service }
+    let state = service.state_bytes.zip(service.state_bytes_max);
+    let state = state
+        .map(|(bytes, most)| format!("{} of {}", Unit::Bytes.show(bytes), Unit::Bytes.show(most)))
+        .unwrap_or_default();
+    ServiceLine { class, since: clock::span(service.seconds), memory, state, service }
 }
 
 /// One card for each peer of the config and each instance with metrics.
