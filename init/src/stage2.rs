@@ -10,10 +10,10 @@ use anyhow::Context;
 use vakt_wire::role::Role;
 
 use crate::boot::BootOptions;
-use crate::ledger::desk::Desk;
+use crate::ledger::desk::{Desk, LEDGER};
 use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
-use crate::machine::{clock, config_disk, disk, identity, mounts, state};
+use crate::machine::{clock, config_disk, credentials, disk, identity, mounts, state};
 use crate::manifest;
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
@@ -241,10 +241,7 @@ fn configure(
             fs::read_to_string(path).unwrap_or_else(|error| error.to_string()),
         )),
         None if options.container => None,
-        None => config_disk::read().unwrap_or_else(|error| {
-            status.notes.push(format!("{error:#}"));
-            None
-        }),
+        None => handed_in(!places.state.join(LEDGER).exists(), console, status),
     };
     let id = identity::keep(&places.state.join("machine-id"), identity::machine_id)?;
     status.machine_id = String::from_utf8_lossy(&id).trim().to_owned();
@@ -262,6 +259,21 @@ fn configure(
     config::write_etc(Path::new(ETC), desk.config())?;
     adopt(&desk, status)?;
     Ok(desk)
+}
+
+/// What the machine came with: a disk labelled VAKTCFG, or else its host's credentials. One of them only, or the two
+/// would take turns at each boot.
+fn handed_in(is_new: bool, console: &mut Console, status: &mut MachineStatus) -> Option<(String, String)> {
+    let (credentials, refused) = credentials::read();
+    for line in refused {
+        console.line(&format!("vakt: {line}"));
+        status.notes.push(line);
+    }
+    let disk = config_disk::read().unwrap_or_else(|error| {
+        status.notes.push(format!("{error:#}"));
+        None
+    });
+    disk.or_else(|| credentials.document(is_new))
 }
 
 /// Everything has stopped: write out, unmount, and do as the goal says.

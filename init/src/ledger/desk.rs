@@ -11,6 +11,9 @@ use vakt_wire::role::Role;
 use super::{CONFIRM_S_DEFAULT, Ledger, Refusal, Wish, file};
 use crate::machine::config::{Places, complete_keys, write_slices};
 
+/// The ledger's file in init's own state.
+pub const LEDGER: &str = "ledger.json";
+
 /// What an applied change does to the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Effect {
@@ -69,7 +72,7 @@ impl Desk {
         now_ms: u64,
         at_s: i64,
     ) -> anyhow::Result<Desk> {
-        let file = places.state.join("ledger.json");
+        let file = places.state.join(LEDGER);
         let (mut ledger, mut refused) = file::load(&file, at_s)?;
         let mut changed = ledger.boot();
         if let Some((source, text)) = offered {

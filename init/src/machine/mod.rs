@@ -1,9 +1,11 @@
 //! The machine around the services: mounts, disks, identity, config, console.
 
+mod base64;
 pub mod clock;
 pub mod config;
 pub mod config_disk;
 pub mod console;
+pub mod credentials;
 pub mod disk;
 pub mod identity;
 pub mod mounts;
