@@ -7,6 +7,7 @@
 //! possible: it is the root of trust.
 
 mod boot;
+mod console;
 mod container;
 mod exec;
 mod exposure;
@@ -14,6 +15,7 @@ mod ledger;
 mod machine;
 mod manifest;
 mod network;
+mod reset;
 mod run;
 mod sandbox;
 mod slots;

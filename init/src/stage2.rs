@@ -15,6 +15,7 @@ use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
 use crate::machine::{clock, config_disk, credentials, disk, identity, mounts, state};
 use crate::manifest;
+use crate::reset::{self, Reset};
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
 use crate::slots::assess::GATE_MS;
@@ -100,6 +101,7 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     }
     let places = Places { state: OWN_STATE.into(), slices: Path::new(RUN).join("config") };
     fs::create_dir_all(&places.state).with_context(|| format!("cannot make {OWN_STATE}"))?;
+    let reset = obey_reset(&options, &mut console, &mut status);
     // As early as there is a place to write: from here on this boot counts, and a hang is seen.
     let found = begin(&options, &mut console, &mut status)?;
     let desk = configure(&options, places, &mut console, &mut status)?;
@@ -112,11 +114,35 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     manifests.retain(|_, manifest| !(options.container && manifest.machine_only));
     let ports = std::mem::take(&mut options.ports);
     let clock = (!options.container).then(|| PathBuf::from(CLOCK));
-    let setting = Setting { console, cgroups, ports, status, desk, started_ms, clock };
+    let setting = Setting { console, cgroups, ports, status, desk, reset, started_ms, clock };
     let mut machine = Machine::new(manifests, setting, found)?;
     let goal = machine.run()?;
     machine.end_in_order();
     go_down(goal, options.container)
+}
+
+/// Carries out the reset that was asked for, if any, and returns a line about it. One that fails is tried again at the
+/// next boot; this one goes on with what is there.
+fn obey_reset(options: &Options, console: &mut Console, status: &mut MachineStatus) -> Option<String> {
+    let (state, now_s) = (Path::new("/state"), sys::unix_s());
+    let chosen = if options.container { None } else { reset::boot_entry::chosen() };
+    if let Some(kind) = chosen {
+        let wish = Reset { kind, by: "the boot menu".into(), at_s: now_s, done_s: None };
+        if let Err(error) = reset::ask(state, &wish) {
+            console.line(&format!("vakt: cannot reset: {error:#}"));
+        }
+    }
+    let obeyed = reset::obey(state, now_s);
+    status.last_reset = reset::last(state);
+    match obeyed {
+        Ok(done) => done.map(|done| format!("reset done: {}, as {} asked", done.kind.name(), done.by)),
+        Err(error) => {
+            let line = format!("the reset is not complete: {error:#}");
+            console.line(&format!("vakt: {line}"));
+            status.notes.push(line);
+            None
+        }
+    }
 }
 
 /// Writes this boot down, finds out how the last one ended, and arms the watchdog.

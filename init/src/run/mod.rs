@@ -13,10 +13,12 @@ mod machine;
 mod notify;
 mod output;
 mod power_button;
+mod reset_desk;
 mod slots;
 mod sockets;
 mod spawn;
 mod status;
+mod terminals;
 
 pub use cgroup::Cgroups;
 pub use config_desk::adopt;
