@@ -3,4 +3,5 @@
 pub mod box_api;
 pub mod config;
 pub mod https;
+pub mod reset;
 pub mod update;

@@ -48,6 +48,10 @@ pub enum Endpoint {
     UpdateInstall,
     /// See `UpdateCheck`.
     UpdateArchive,
+    /// The box itself: its identity, backup and resets.
+    Machine,
+    /// A reset, from the page and by programs.
+    Reset,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -101,6 +105,8 @@ pub const ROUTES: &[Route] = &[
     post("/updates/check", Access::SignedIn, Endpoint::UpdateCheck),
     post("/updates/install", Access::SignedIn, Endpoint::UpdateInstall),
     post("/updates/archive", Access::SignedIn, Endpoint::UpdateArchive),
+    get("/box", Access::SignedIn, Endpoint::Machine),
+    post("/box/reset", Access::SignedIn, Endpoint::Reset),
     get("/sign-in", Access::Visitor, Endpoint::SignIn),
     post("/sign-in", Access::Visitor, Endpoint::SignIn),
     get("/set-up", Access::Visitor, Endpoint::SetUp),
@@ -131,6 +137,7 @@ pub const ROUTES: &[Route] = &[
     post("/api/vakt/v1/config/{}", Access::Program(Scope::ConfigWrite), Endpoint::Config),
     get("/api/vakt/v1/update", UPDATE_READ, Endpoint::Updates),
     post("/api/vakt/v1/update/{}", Access::Program(Scope::UpdateWrite), Endpoint::Updates),
+    post("/api/vakt/v1/reset", Access::Program(Scope::Reset), Endpoint::Reset),
     post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
 ];
 
@@ -208,15 +215,15 @@ mod tests {
         for route in ROUTES {
             let api = route.pattern.starts_with("/api/");
             let page = match route.endpoint {
-                Endpoint::Config | Endpoint::Updates => !api,
+                Endpoint::Config | Endpoint::Updates | Endpoint::Reset => !api,
                 Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs => true,
                 Endpoint::UpdateCheck | Endpoint::UpdateInstall | Endpoint::UpdateArchive => true,
-                Endpoint::SignOut => true,
+                Endpoint::SignOut | Endpoint::Machine => true,
                 _ => false,
             };
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
             let passed_on = match route.endpoint {
-                Endpoint::Config | Endpoint::Updates => api,
+                Endpoint::Config | Endpoint::Updates | Endpoint::Reset => api,
                 endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log),
             };
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");

@@ -5,6 +5,7 @@
 //! [`WRITE_BYTES_MAX`] and [`QUERY_BYTES_MAX`]; hop-by-hop headers and cookies stay here.
 
 mod config;
+mod reset;
 mod token;
 mod update;
 
@@ -51,6 +52,9 @@ pub async fn answer(app: &App, route: &Route, scope: Scope, caller: &Caller, req
     }
     if route.endpoint == Endpoint::Config {
         return config::answer(app, &by, caller, request).await;
+    }
+    if route.endpoint == Endpoint::Reset {
+        return reset::answer(app, &by, caller, request).await;
     }
     if route.endpoint == Endpoint::Updates {
         return update::answer(app, &by, caller, request).await;

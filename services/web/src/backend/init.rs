@@ -1,5 +1,6 @@
 //! init: services and the machine.
 
+use hyper::Method;
 use serde::Deserialize;
 use vakt_wire::http::{CallError, Client};
 
@@ -47,6 +48,10 @@ pub struct Machine {
     pub slot_why: String,
     /// The last slot that was left.
     pub last_rollback: Option<Rollback>,
+    /// The machine id, which a reset of everything changes.
+    pub machine_id: String,
+    /// The last reset.
+    pub last_reset: Option<Reset>,
     /// The verified root's hash.
     pub root_hash: String,
     /// Kernel release.
@@ -59,7 +64,29 @@ pub struct Machine {
     pub notes: Vec<String>,
 }
 
+/// A reset, as init tells it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Reset {
+    /// `settings` or `everything`.
+    pub kind: String,
+    /// Who asked.
+    pub by: String,
+    /// When it was done, in Unix seconds.
+    pub done_s: Option<i64>,
+}
+
 impl Init {
+    /// Asks for a reset; the box restarts then. `name` is its name as the person typed it.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with the reason.
+    pub async fn reset(&self, kind: &str, by: &str, name: &str) -> Result<(), CallError> {
+        let wish = serde_json::json!({ "kind": kind, "by": by, "name": name });
+        let _: serde::de::IgnoredAny = self.0.send(Method::POST, "/v1/reset", &wish).await?;
+        Ok(())
+    }
+
     /// Every service, by name.
     ///
     /// # Errors

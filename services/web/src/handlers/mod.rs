@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod host;
+pub mod machine;
 pub mod logs;
 pub mod overview;
 pub mod problems;

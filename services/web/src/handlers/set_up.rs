@@ -108,6 +108,9 @@ pub async fn send(app: &App, caller: &Caller, request: Request) -> Result<Respon
     }
     app.attempts().succeeded(caller.address);
     audit::decided("set-up", &user, caller.address, true, "");
+    if let Some(life) = &app.life {
+        life.console(&format!("vakt: set up by {user}"));
+    }
     begin_session(app, &user, "/").await
 }
 
