@@ -6,6 +6,7 @@
 //! room; `network` is the network service. It never runs an async runtime and parses as little as
 //! possible: it is the root of trust.
 
+mod backup;
 mod boot;
 mod console;
 mod container;
@@ -46,6 +47,8 @@ fn main() -> ExitCode {
         Some("esp") => slots::esp::main(rest),
         Some("exposure") => exposure::main(rest),
         Some("check") => check(rest),
+        Some("backup") => backup::make(),
+        Some("restore") => backup::restore(),
         Some("mirror") => ledger::mirror::main(rest),
         None if rustix::process::getpid().is_init() => boot::main(),
         _ => Err(anyhow::anyhow!("{USAGE}")),

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use vakt_wire::role::Role;
 
+use crate::backup;
 use crate::boot::BootOptions;
 use crate::ledger::desk::{Desk, LEDGER};
 use crate::machine::config::{self, Places};
@@ -101,6 +102,7 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     }
     let places = Places { state: OWN_STATE.into(), slices: Path::new(RUN).join("config") };
     fs::create_dir_all(&places.state).with_context(|| format!("cannot make {OWN_STATE}"))?;
+    backup::clean_up();
     let reset = obey_reset(&options, &mut console, &mut status);
     // As early as there is a place to write: from here on this boot counts, and a hang is seen.
     let found = begin(&options, &mut console, &mut status)?;

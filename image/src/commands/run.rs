@@ -120,7 +120,8 @@ impl Run {
             Forward { udp: false, host: self.syslog_port, guest: 514 },
             Forward { udp: true, host: self.syslog_port, guest: 514 },
         ];
-        machine.credentials = self.credentials.iter().map(|text| credential(text)).collect::<Result<_, _>>()?;
+        machine.credentials =
+            self.credentials.iter().map(|text| credential(text)).collect::<Result<_, _>>()?;
         if let Some(config) = &self.config {
             let text = fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
             let path = directory.join("config.disk");

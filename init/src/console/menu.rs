@@ -146,7 +146,8 @@ impl Menu {
         lines.push(said);
         match &self.state {
             State::List => {
-                lines.push("n network   a reset administrator   s reset settings   e reset everything".into());
+                lines
+                    .push("n network   a reset administrator   s reset settings   e reset everything".into());
                 lines.push("p power off   r restart   q close   > ".into());
             }
             State::Network => {
@@ -165,7 +166,11 @@ impl Menu {
             }
             State::Confirm(action) => {
                 lines.push(warning(action).into());
-                lines.push(format!("type {} and Enter to do it, Esc to go back: {}", word(action, facts), self.typed));
+                lines.push(format!(
+                    "type {} and Enter to do it, Esc to go back: {}",
+                    word(action, facts),
+                    self.typed
+                ));
             }
         }
         lines
@@ -259,7 +264,9 @@ fn warning(action: &Action) -> &'static str {
         Action::Power(Goal::PowerOff) => "The box is switched off.",
         Action::Power(_) => "The box restarts.",
         Action::Reset(Kind::Settings) => "Config, users and tokens are removed; metrics, logs and keys stay.",
-        Action::Reset(Kind::Everything) => "EVERYTHING is removed: metrics, logs, evidence, keys. No way back.",
+        Action::Reset(Kind::Everything) => {
+            "EVERYTHING is removed: metrics, logs, evidence, keys. No way back."
+        }
         Action::ResetAdmin => "Nobody can sign in then; a new set-up code is shown here.",
         Action::Dhcp | Action::Static(_) | Action::Keep | Action::Undo => "",
     }
@@ -278,7 +285,9 @@ mod tests {
     fn typed(text: &str) -> Vec<Action> {
         let mut menu = Menu::default();
         let outcomes = keys(text.as_bytes()).into_iter().map(|key| menu.key(key, &facts()));
-        outcomes.filter_map(|outcome| if let Outcome::Do(action) = outcome { Some(action) } else { None }).collect()
+        outcomes
+            .filter_map(|outcome| if let Outcome::Do(action) = outcome { Some(action) } else { None })
+            .collect()
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod menu;
 pub mod outlet;
 pub mod ports;
 pub mod screen;
+pub mod sys;
 pub mod terminal;
 
 /// A menu that nobody types in closes after this long: who went away left it open.

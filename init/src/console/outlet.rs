@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn a_line_that_takes_nothing_holds_nobody_up_and_goes_on_later() {
         let (reader, writer) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC)
+                .unwrap();
         let (mut reader, mut outlet) = (File::from(reader), Outlet::new(File::from(writer)));
         let mut taken = 0;
         while outlet.put(&[7; 4096]) {
@@ -83,13 +84,18 @@ mod tests {
             read += length;
             outlet.flush();
         }
-        assert_eq!((read, outlet.is_behind()), (taken, false), "what was taken came, what was refused did not");
+        assert_eq!(
+            (read, outlet.is_behind()),
+            (taken, false),
+            "what was taken came, what was refused did not"
+        );
     }
 
     #[test]
     fn a_terminal_that_is_gone_costs_nothing() {
         let (reader, writer) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC)
+                .unwrap();
         drop(reader);
         let mut outlet = Outlet::new(File::from(writer));
         assert!(outlet.put(b"x") && !outlet.is_behind());

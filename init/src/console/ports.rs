@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::sys;
+use super::sys;
 
 /// Serial ports that are taken up; boxes have one or two.
 const SERIAL_MAX: usize = 4;
@@ -39,7 +39,8 @@ fn find_in(ttys: &Path) -> Vec<Port> {
         ports.push(Port { name: "tty1".into(), is_virtual: true, is_console });
     }
     let entries = fs::read_dir(ttys).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     let serial = names.into_iter().filter(|name| is_there(ttys, name)).take(SERIAL_MAX);
     ports.extend(serial.map(|name| Port { is_console: name == console, is_virtual: false, name }));
@@ -73,7 +74,9 @@ mod tests {
     #[test]
     fn ports_that_do_not_exist_are_not_touched() {
         let ttys = tempfile::tempdir().unwrap();
-        for (name, kind) in [("ttyS0", "4\n"), ("ttyS1", "0\n"), ("ttyS2", "0\n"), ("tty1", ""), ("tty0", ""), ("hvc0", "")] {
+        for (name, kind) in
+            [("ttyS0", "4\n"), ("ttyS1", "0\n"), ("ttyS2", "0\n"), ("tty1", ""), ("tty0", ""), ("hvc0", "")]
+        {
             fs::create_dir_all(ttys.path().join(name)).unwrap();
             fs::write(ttys.path().join(name).join("type"), kind).unwrap();
         }

@@ -57,7 +57,8 @@ pub fn status(facts: &Facts) -> Vec<String> {
     add("pages", if pages.is_empty() { "no address yet" } else { "" });
     pages.iter().take(3).for_each(|page| add("pages", page));
     // 107 characters: two lines.
-    let (first, second): (Vec<_>, Vec<_>) = facts.fingerprint.chars().enumerate().partition(|(at, _)| *at < 55);
+    let (first, second): (Vec<_>, Vec<_>) =
+        facts.fingerprint.chars().enumerate().partition(|(at, _)| *at < 55);
     add("certificate", &first.into_iter().map(|(_, c)| c).collect::<String>());
     add("", &second.into_iter().map(|(_, c)| c).collect::<String>());
     add("setup code", facts.setup_code.as_deref().unwrap_or_default());
@@ -139,7 +140,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not on\n{text}");
         }
-        let pairs: String = text.lines().filter(|line| line.contains("AB:AB")).flat_map(str::split_whitespace).collect();
+        let pairs: String =
+            text.lines().filter(|line| line.contains("AB:AB")).flat_map(str::split_whitespace).collect();
         assert_eq!(pairs.matches("AB").count(), 32, "{pairs}");
         assert!(!text.contains("event 12\n"), "only the last ones");
     }

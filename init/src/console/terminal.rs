@@ -3,12 +3,12 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::IDLE_MS_MAX;
 use super::keys::{Key, keys};
 use super::menu::{Action, Menu, Outcome};
 use super::outlet::Outlet;
 use super::ports::{self, Port};
 use super::screen::{Facts, draw};
-use super::IDLE_MS_MAX;
 
 /// A terminal that is open.
 #[derive(Debug)]
@@ -56,7 +56,9 @@ impl Terminal {
         let mut buffer = [0; 256];
         let typed = match self.outlet.file().read(&mut buffer) {
             Ok(length @ 1..) => keys(&buffer[..length]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Vec::new(),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Vec::new()
+            }
             Ok(_) | Err(_) => {
                 self.is_gone = true;
                 Vec::new()
@@ -104,7 +106,9 @@ impl Terminal {
             return;
         }
         let lines = self.menu.lines(facts);
-        if self.shown.as_ref() != Some(&lines) && self.outlet.put(draw(&lines, self.shown.is_none()).as_bytes()) {
+        if self.shown.as_ref() != Some(&lines)
+            && self.outlet.put(draw(&lines, self.shown.is_none()).as_bytes())
+        {
             self.shown = Some(lines);
         }
     }

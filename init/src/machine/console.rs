@@ -74,7 +74,9 @@ impl Console {
             let _ = std::io::stderr().write_all(format!("{clean}\n").as_bytes());
             return;
         };
-        if self.dropped > 0 && device.put(format!("vakt: {} lines were dropped here\r\n", self.dropped).as_bytes()) {
+        if self.dropped > 0
+            && device.put(format!("vakt: {} lines were dropped here\r\n", self.dropped).as_bytes())
+        {
             self.dropped = 0;
         }
         if !device.put(format!("{clean}\r\n").as_bytes()) {
@@ -148,11 +150,16 @@ mod tests {
     fn the_screen_learns_fingerprint_and_code_and_forgets_a_used_code() {
         let mut console = Console::stderr();
         console.hold(true);
-        for line in ["vakt: setup code AAAA-BBBB", "vakt: fingerprint SHA256:AA", "vakt: setup code CCCC-DDDD"] {
+        for line in
+            ["vakt: setup code AAAA-BBBB", "vakt: fingerprint SHA256:AA", "vakt: setup code CCCC-DDDD"]
+        {
             console.line(line);
         }
         let heard = console.heard().clone();
-        assert_eq!((heard.fingerprint.as_str(), heard.setup_code.as_deref()), ("SHA256:AA", Some("CCCC-DDDD")));
+        assert_eq!(
+            (heard.fingerprint.as_str(), heard.setup_code.as_deref()),
+            ("SHA256:AA", Some("CCCC-DDDD"))
+        );
         assert!(heard.events.is_empty(), "a code is no event: it must not stay on the screen");
         console.line("vakt: set up by admin");
         assert_eq!((console.heard().setup_code.clone(), console.heard().events.len()), (None, 1));

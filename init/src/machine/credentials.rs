@@ -87,7 +87,8 @@ impl Credentials {
             None => return None,
         };
         // What the document itself says stays; a document that cannot be read is refused as a whole later.
-        let says = |key: &str| toml::from_str::<toml::Table>(&text).map_or(true, |table| table.contains_key(key));
+        let says =
+            |key: &str| toml::from_str::<toml::Table>(&text).map_or(true, |table| table.contains_key(key));
         let (named, owned) = (says("hostname"), says("admin"));
         if let Some(hostname) = self.hostname.as_ref().filter(|_| !named) {
             text = format!("hostname = \"{hostname}\"\n{text}");
@@ -120,7 +121,9 @@ fn fw_cfg(directory: &Path, refused: &mut Vec<String>) -> Vec<Raw> {
 fn oem_strings(table: &[u8]) -> Vec<String> {
     let (mut rest, mut found) = (table, Vec::new());
     while let [kind, length, ..] = *rest {
-        let Some(strings) = rest.get(usize::from(length).max(4)..).filter(|_| kind != END_OF_TABLE) else { break };
+        let Some(strings) = rest.get(usize::from(length).max(4)..).filter(|_| kind != END_OF_TABLE) else {
+            break;
+        };
         let Some(end) = strings.windows(2).position(|pair| pair == [0, 0]) else { break };
         if kind == OEM_STRINGS {
             let texts = strings[..end].split(|byte| *byte == 0).filter(|text| !text.is_empty());
@@ -141,7 +144,9 @@ fn from_string(text: &str) -> Option<Result<Raw, String>> {
     };
     let Some((name, value)) = rest.split_once('=') else {
         let name: String = rest.chars().take(64).collect();
-        return Some(Err(format!("credential {name:?}: has no \"=\"; example: {PLAIN}system.hostname=guard")));
+        return Some(Err(format!(
+            "credential {name:?}: has no \"=\"; example: {PLAIN}system.hostname=guard"
+        )));
     };
     let value = if is_binary { base64::decode(value.as_bytes()) } else { Some(value.as_bytes().to_vec()) };
     let refusal = || format!("credential {name}: is no base64, which {BINARY} needs");
@@ -188,7 +193,8 @@ mod tests {
 
     use super::*;
 
-    const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm8";
+    const HASH: &str =
+        "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm8";
 
     fn structure(kind: u8, strings: &[&str]) -> Vec<u8> {
         let mut bytes = vec![kind, 5, 0x10, 0, strings.len() as u8];

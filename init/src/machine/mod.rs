@@ -1,6 +1,6 @@
 //! The machine around the services: mounts, disks, identity, config, console.
 
-mod base64;
+pub mod base64;
 pub mod clock;
 pub mod config;
 pub mod config_disk;

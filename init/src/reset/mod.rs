@@ -36,7 +36,8 @@ pub const FORGET: &str = "store/forget";
 const KEPT: [&str; 5] = ["lost+found", "init", WISH, "init/slots.json", "init/clock"];
 
 /// What a reset of the settings removes, besides what the store forgets.
-const SETTINGS: [&str; 4] = ["init/ledger.json", "init/ledger.unusable", "init/config.toml", "web/setup-code"];
+const SETTINGS: [&str; 4] =
+    ["init/ledger.json", "init/ledger.unusable", "init/config.toml", "web/setup-code"];
 
 /// Tables of the catalog that hold settings, and those that hold who may sign in.
 const SETTINGS_TABLES: &str = "users\nsessions\nsettings\nconfig\n";

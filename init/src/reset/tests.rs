@@ -81,8 +81,7 @@ fn settings_leave_data_and_identity() {
     let state = lived_in();
     ask(state.path(), &wish(Kind::Settings)).unwrap();
     obey(state.path(), 9).unwrap().unwrap();
-    let gone: Vec<&str> =
-        FILES.into_iter().filter(|file| !state.path().join(file).exists()).collect();
+    let gone: Vec<&str> = FILES.into_iter().filter(|file| !state.path().join(file).exists()).collect();
     assert_eq!(gone, ["init/ledger.json", "init/ledger.unusable", "web/setup-code"]);
     assert_eq!(fs::read_to_string(state.path().join(FORGET)).unwrap(), SETTINGS_TABLES);
 }

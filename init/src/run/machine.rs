@@ -9,6 +9,7 @@ use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use vakt_wire::role::{Role, permits};
 
+use super::backup_desk::Backups;
 use super::cgroup::Cgroups;
 use super::config_desk;
 use super::ctl::{Answer, Ctl, Request, refusal};
@@ -70,6 +71,7 @@ pub struct Machine {
     pub(super) setting: Setting,
     pub(super) slots: Slots,
     pub(super) terminals: Terminals,
+    backups: Backups,
     signals: OwnedFd,
     ctl: Ctl,
     forward: Forward,
@@ -115,6 +117,7 @@ impl Machine {
             terminals: if setting.clock.is_some() { Terminals::open() } else { Terminals::default() },
             setting,
             slots: Slots::new(found),
+            backups: Backups::default(),
             signals: sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGPWR])?,
             ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
@@ -270,6 +273,10 @@ impl Machine {
                 .find(|(_, service)| service.process.as_ref().is_some_and(|process| process.pid == pid));
             // Orphans of a service's own namespace never come here.
             let Some((name, service)) = found else {
+                if self.backups.ended(pid, ended) {
+                    self.event(&Event::Restart(Role::Repair.name().to_owned()));
+                    continue;
+                }
                 self.slots.ended(sys::now_ms(), pid, ended, &mut self.setting.console);
                 continue;
             };
@@ -343,7 +350,7 @@ impl Machine {
         let mut effects = Vec::new();
         let (setting, slots, supervisor, services, forward) =
             (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
-        self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
+        let handed = self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/v1/services") => {
                 let memory = |name: &str| setting.cgroups.memory_bytes(name);
                 json(&status::services(now, supervisor, services, memory))
@@ -370,7 +377,8 @@ impl Machine {
                 let name = setting.desk.config().hostname.to_string();
                 match reset_desk::take(&request, &name, Path::new(STATE), sys::unix_s()) {
                     Ok(taken) => {
-                        wish = Some((Goal::Reboot, format!("{} asks to reset {}", taken.by, taken.kind.name())));
+                        wish =
+                            Some((Goal::Reboot, format!("{} asks to reset {}", taken.by, taken.kind.name())));
                         Answer { status: 202, body: "{}".into() }
                     }
                     Err(answer) => answer,
@@ -384,6 +392,7 @@ impl Machine {
             ("POST", "/v1/slots/stage") => slots.stage(&request.body),
             _ => refusal(404, KNOWN),
         });
+        handed.into_iter().for_each(|one| self.backups.take(one));
         for effect in effects {
             self.config_changed(&effect);
         }
@@ -420,7 +429,7 @@ impl Machine {
 }
 
 /// What a caller who asked for something else is told.
-const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/config, /v1/slots, /v1/reset and /v1/power";
+const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/config, /v1/slots, /v1/reset, /v1/backup, /v1/restore and /v1/power";
 
 fn is_update(request: &Request) -> bool {
     permits(request.uid, Role::Init.uid(), &[Role::Update])

@@ -50,8 +50,7 @@ mod tests {
     fn check(uid: u32, body: &str, status: u16) {
         let state = tempfile::tempdir().unwrap();
         std::fs::create_dir(state.path().join("init")).unwrap();
-        let request =
-            Request { method: "POST".into(), path: "/v1/reset".into(), body: body.into(), uid };
+        let request = Request { method: "POST".into(), path: "/v1/reset".into(), body: body.into(), uid };
         let taken = take(&request, "guard", state.path(), 7);
         let said = taken.as_ref().map_or_else(|answer| answer.status, |_| 202);
         assert_eq!(said, status, "{body}");

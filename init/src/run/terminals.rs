@@ -9,9 +9,9 @@ use vakt_wire::role::Role;
 
 use super::machine::{Machine, STATE, goal_name};
 use super::status::state_name;
-use crate::console::menu::Action;
 use crate::console::screen::{Facts, Health};
 use crate::console::terminal::Terminal;
+use crate::console::{self, menu::Action};
 use crate::ledger::Wish;
 use crate::ledger::desk::Problem;
 use crate::reset::{self, Reset};
@@ -49,7 +49,8 @@ impl Terminals {
 
     /// The descriptors to wait for, and for what.
     pub fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let flags = |one: &Terminal| if one.is_behind() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let flags =
+            |one: &Terminal| if one.is_behind() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         self.all.iter().map(move |one| PollFd::new(one, flags(one)))
     }
 }
@@ -103,7 +104,7 @@ impl Machine {
             name: status.hostname.clone(),
             version: status.version.clone(),
             slot: if why.is_empty() { status.slot.clone() } else { format!("{}, {why}", status.slot) },
-            addresses: sys::addresses().iter().map(ToString::to_string).collect(),
+            addresses: console::sys::addresses().iter().map(ToString::to_string).collect(),
             fingerprint: heard.fingerprint.clone(),
             setup_code: heard.setup_code.clone(),
             services: self.supervisor.services().iter().map(service).collect(),
@@ -123,7 +124,8 @@ impl Machine {
             }
             Action::Reset(kind) => {
                 let wish = Reset { kind: *kind, by: BY.into(), at_s: sys::unix_s(), done_s: None };
-                reset::ask(Path::new(STATE), &wish).map_err(|error| format!("nothing was reset: {error:#}"))?;
+                reset::ask(Path::new(STATE), &wish)
+                    .map_err(|error| format!("nothing was reset: {error:#}"))?;
                 self.say(&format!("{BY} asks to reset {}", kind.name()));
                 self.event(&Event::Stop(crate::supervisor::Goal::Reboot));
                 Ok("the box restarts")
@@ -159,7 +161,8 @@ impl Machine {
         let changed = self.change(now_ms, "nobody could sign in", edit::remove_admin)?;
         if let Some(number) = changed {
             // Somebody stands at the box: nobody can be locked out by this.
-            let done = self.setting.desk.confirm(number, BY, now_ms).map_err(|problem| problem.to_string())?;
+            let done =
+                self.setting.desk.confirm(number, BY, now_ms).map_err(|problem| problem.to_string())?;
             self.config_changed(&done);
         }
         reset::forget(Path::new(STATE), reset::USER_TABLES).map_err(|error| format!("{error:#}"))?;
