@@ -20,8 +20,8 @@ pub struct Reset {
     /// The settings (config, users, tokens), or everything (metrics, logs, evidence and keys as well)
     what: What,
     /// The box' name as its config has it, to confirm
-    #[arg(long)]
-    name: String,
+    #[arg(long = "name", value_name = "NAME")]
+    box_name: String,
 }
 
 impl Reset {
@@ -34,7 +34,7 @@ impl Reset {
             What::Settings => ("settings", "its console shows a set-up code then"),
             What::Everything => ("everything", "its console shows a new fingerprint and a set-up code then"),
         };
-        to.post("/api/vakt/v1/reset", &json!({ "kind": kind, "name": self.name }))?;
+        to.post("/api/vakt/v1/reset", &json!({ "kind": kind, "name": self.box_name }))?;
         writeln!(out, "the box restarts; {next}")?;
         Ok(())
     }

@@ -28,7 +28,10 @@ pub async fn answer(app: &App, by: &str, caller: &Caller, request: Request) -> R
         Ok(wish) => wish,
         Err(reason) => {
             let example = "example: {\"kind\":\"settings\",\"name\":\"vakt\"}";
-            return error(StatusCode::BAD_REQUEST, format_args!("the body asks for no reset: {reason}; {example}"));
+            return error(
+                StatusCode::BAD_REQUEST,
+                format_args!("the body asks for no reset: {reason}; {example}"),
+            );
         }
     };
     let taken = app.backends.init.reset(&wish.kind, by, &wish.name).await;

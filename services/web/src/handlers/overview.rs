@@ -18,6 +18,7 @@ use crate::form::encode;
 use crate::handlers::machine::told;
 use crate::handlers::problems::{self, Known, Problem};
 use crate::handlers::repairs::{RepairLine, line};
+use crate::handlers::welcome;
 use crate::page::{Shell, html};
 
 /// Repairs on this page; the rest is on theirs.
@@ -95,6 +96,7 @@ struct OverviewPage {
     repairs: Panel<Vec<RepairLine>>,
     sources: Panel<Sources>,
     reset: String,
+    is_fresh: bool,
 }
 
 /// A reset is told here for a day; after that it is on the page Box.
@@ -148,6 +150,7 @@ pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
     let page = OverviewPage {
         shell: app.shell(caller, "Overview", "overview"),
         problems,
+        is_fresh: welcome::is_open(app).await,
         reset: reset.filter(is_fresh).map(|reset| told(reset, clock::now_s())).unwrap_or_default(),
         hosts,
         services: services.map(|services| services.into_iter().map(service_line).collect()),
