@@ -54,7 +54,10 @@ impl Visitor {
         let token = self.token()?;
         let mut body = Vec::new();
         for (name, value) in [("form_token", token.as_str())].into_iter().chain(fields.iter().copied()) {
-            body.extend(format!("--vaktB\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").into_bytes());
+            body.extend(
+                format!("--vaktB\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                    .into_bytes(),
+            );
         }
         body.extend(b"--vaktB\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"b\"\r\nContent-Type: application/octet-stream\r\n\r\n");
         body.extend(file);
@@ -65,7 +68,8 @@ impl Visitor {
     }
 
     fn token(&self) -> Result<String> {
-        let (_, rest) = self.page.split_once("name=\"form_token\" value=\"").context("the page has no form")?;
+        let (_, rest) =
+            self.page.split_once("name=\"form_token\" value=\"").context("the page has no form")?;
         Ok(rest.split('"').next().unwrap_or_default().to_owned())
     }
 
