@@ -123,7 +123,10 @@ fn read(text: &str) -> Result<DocumentMut, EditError> {
     text.parse::<DocumentMut>().map_err(|error| EditError(error.message().replace('\n', "; ")))
 }
 
-fn table<'a>(document: &'a mut DocumentMut, key: &str) -> Result<&'a mut dyn toml_edit::TableLike, EditError> {
+fn table<'a>(
+    document: &'a mut DocumentMut,
+    key: &str,
+) -> Result<&'a mut dyn toml_edit::TableLike, EditError> {
     let item = document.entry(key).or_insert(Item::Table(Table::new()));
     item.as_table_like_mut().ok_or_else(|| EditError(format!("{key} is no table")))
 }
@@ -147,15 +150,23 @@ mod tests {
         assert_eq!(check(remove_admin(TEXT)).admin, None);
         let dhcp = check(set_dhcp(TEXT)).network;
         assert_eq!((dhcp.interfaces.len(), dhcp.dns.len()), (0, 1));
-        let wanted =
-            StaticAddress { interface: "eth0", address: "192.0.2.9/24", gateway: "192.0.2.1", dns: "192.0.2.2, 192.0.2.3" };
+        let wanted = StaticAddress {
+            interface: "eth0",
+            address: "192.0.2.9/24",
+            gateway: "192.0.2.1",
+            dns: "192.0.2.2, 192.0.2.3",
+        };
         let fixed = check(set_static(TEXT, &wanted)).network;
         assert_eq!((fixed.interfaces[0].name.as_str(), fixed.dns.len()), ("eth0", 2));
         assert_eq!(fixed.interfaces[0].gateway, "192.0.2.1".parse().ok());
         let peer = NewPeer { name: "db1", address: "192.0.2.7:22", host_key: "ssh-ed25519 AAAAC3" };
         let both = check(add_peer(&add_peer(TEXT, &peer).unwrap(), &NewPeer { name: "db2", ..peer }));
         assert_eq!(both.peers.len(), 2);
-        let keys = check(add_ssh_keys(TEXT, "-----BEGIN OPENSSH PRIVATE KEY-----\nr\n", "-----BEGIN OPENSSH PRIVATE KEY-----w"));
+        let keys = check(add_ssh_keys(
+            TEXT,
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nr\n",
+            "-----BEGIN OPENSSH PRIVATE KEY-----w",
+        ));
         assert!(keys.ssh.read_key.unwrap().as_str().ends_with("r\n"));
     }
 
@@ -172,8 +183,12 @@ mod tests {
     #[test]
     fn keys_that_the_document_has_stay() {
         let own = "version = 1\nssh = { read_key = \"-----BEGIN OPENSSH PRIVATE KEY-----own\" }\n";
-        let text = add_ssh_keys(own, "-----BEGIN OPENSSH PRIVATE KEY-----r", "-----BEGIN OPENSSH PRIVATE KEY-----w");
+        let text =
+            add_ssh_keys(own, "-----BEGIN OPENSSH PRIVATE KEY-----r", "-----BEGIN OPENSSH PRIVATE KEY-----w");
         let ssh = parse(&text.unwrap()).unwrap().ssh;
-        assert!(ssh.read_key.unwrap().as_str().ends_with("own") && ssh.repair_key.unwrap().as_str().ends_with('w'));
+        assert!(
+            ssh.read_key.unwrap().as_str().ends_with("own")
+                && ssh.repair_key.unwrap().as_str().ends_with('w')
+        );
     }
 }
