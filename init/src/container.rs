@@ -146,6 +146,8 @@ fn wait(pid: i32, pidfd: &OwnedFd, signals: &OwnedFd) -> anyhow::Result<Ended> {
 enum Never {}
 
 fn enter(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
+    // A session of its own: Ctrl-C on the terminal is for the outer process, which asks this one to stop.
+    rustix::process::setsid().context("cannot begin a session")?;
     let root = &options.root;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context(
         "cannot make / private; in a chroot, bind its directory on itself and pivot_root into it first",

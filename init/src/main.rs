@@ -6,8 +6,10 @@
 //! room; `network` is the network service. It never runs an async runtime and parses as little as
 //! possible: it is the root of trust.
 
+mod backup;
 mod boot;
 mod child;
+mod console;
 mod container;
 mod exec;
 mod exposure;
@@ -15,6 +17,7 @@ mod ledger;
 mod machine;
 mod manifest;
 mod network;
+mod reset;
 mod run;
 mod sandbox;
 mod slots;
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         Some("esp") => slots::esp::main(rest),
         Some("exposure") => exposure::main(rest),
         Some("check") => check(rest),
+        Some("backup") => backup::make(),
+        Some("restore") => backup::restore(),
         Some("mirror") => ledger::mirror::main(rest),
         None if rustix::process::getpid().is_init() => boot::main(),
         _ => Err(anyhow::anyhow!("{USAGE}")),

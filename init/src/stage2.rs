@@ -10,13 +10,15 @@ use anyhow::Context;
 use rustix::mount::MountFlags;
 use vakt_wire::role::Role;
 
+use crate::backup;
 use crate::boot::BootOptions;
-use crate::ledger::desk::Desk;
+use crate::ledger::desk::{Desk, LEDGER};
 use crate::machine::config::{self, Places};
 use crate::machine::console::Console;
 use crate::machine::quota::Quotas;
-use crate::machine::{clock, config_disk, disk, identity, mounts, state};
+use crate::machine::{clock, config_disk, credentials, disk, identity, mounts, state};
 use crate::manifest;
+use crate::reset::{self, Reset};
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
 use crate::sandbox::{ETC, RUN};
 use crate::slots::assess::GATE_MS;
@@ -106,6 +108,8 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     }
     let places = Places { state: OWN_STATE.into(), slices: Path::new(RUN).join("config") };
     fs::create_dir_all(&places.state).with_context(|| format!("cannot make {OWN_STATE}"))?;
+    backup::clean_up();
+    let reset = obey_reset(&options, &mut console, &mut status);
     // As early as there is a place to write: from here on this boot counts, and a hang is seen.
     let found = begin(&options, &mut console, &mut status)?;
     let desk = configure(&options, places, &mut console, &mut status)?;
@@ -122,11 +126,35 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
         status.notes.push("state has no quotas: a service can fill it for the others".into());
     }
     let clock = (!options.container).then(|| PathBuf::from(CLOCK));
-    let setting = Setting { console, cgroups, ports, quotas, status, desk, started_ms, clock };
+    let setting = Setting { console, cgroups, ports, quotas, status, desk, reset, started_ms, clock };
     let mut machine = Machine::new(manifests, setting, found)?;
     let goal = machine.run()?;
     machine.end_in_order();
     go_down(goal, options.container)
+}
+
+/// Carries out the reset that was asked for, if any, and returns a line about it. One that fails is tried again at the
+/// next boot; this one goes on with what is there.
+fn obey_reset(options: &Options, console: &mut Console, status: &mut MachineStatus) -> Option<String> {
+    let (state, now_s) = (Path::new("/state"), sys::unix_s());
+    let chosen = if options.container { None } else { reset::boot_entry::chosen() };
+    if let Some(kind) = chosen {
+        let wish = Reset { kind, by: "the boot menu".into(), at_s: now_s, done_s: None };
+        if let Err(error) = reset::ask(state, &wish) {
+            console.line(&format!("vakt: cannot reset: {error:#}"));
+        }
+    }
+    let obeyed = reset::obey(state, now_s);
+    status.last_reset = reset::last(state);
+    match obeyed {
+        Ok(done) => done.map(|done| format!("reset done: {}, as {} asked", done.kind.name(), done.by)),
+        Err(error) => {
+            let line = format!("the reset is not complete: {error:#}");
+            console.line(&format!("vakt: {line}"));
+            status.notes.push(line);
+            None
+        }
+    }
 }
 
 /// Writes this boot down, finds out how the last one ended, and arms the watchdog.
@@ -255,10 +283,7 @@ fn configure(
             fs::read_to_string(path).unwrap_or_else(|error| error.to_string()),
         )),
         None if options.container => None,
-        None => config_disk::read().unwrap_or_else(|error| {
-            status.notes.push(format!("{error:#}"));
-            None
-        }),
+        None => handed_in(!places.state.join(LEDGER).exists(), console, status),
     };
     let id = identity::keep(&places.state.join("machine-id"), identity::machine_id)?;
     status.machine_id = String::from_utf8_lossy(&id).trim().to_owned();
@@ -276,6 +301,21 @@ fn configure(
     config::write_etc(Path::new(ETC), desk.config())?;
     adopt(&desk, status)?;
     Ok(desk)
+}
+
+/// What the machine came with: a disk labelled VAKTCFG, or else its host's credentials. One of them only, or the two
+/// would take turns at each boot.
+fn handed_in(is_new: bool, console: &mut Console, status: &mut MachineStatus) -> Option<(String, String)> {
+    let (credentials, refused) = credentials::read();
+    for line in refused {
+        console.line(&format!("vakt: {line}"));
+        status.notes.push(line);
+    }
+    let disk = config_disk::read().unwrap_or_else(|error| {
+        status.notes.push(format!("{error:#}"));
+        None
+    });
+    disk.or_else(|| credentials.document(is_new))
 }
 
 /// Everything has stopped: write out, unmount, and do as the goal says.

@@ -33,7 +33,7 @@ pub fn config(more: &str) -> String {
     let hash: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "version = 1\nhostname = \"guard\"\n[scrape]\ninterval_s = 1\n[[token]]\nname = \"tests\"\nsha256 = \"{hash}\"\n\
-         scopes = [\"metrics:read\", \"metrics:write\", \"logs:read\", \"logs:write\", \"config:read\", \"config:write\", \"update:read\", \"update:write\"]\n{more}"
+         scopes = [\"metrics:read\", \"metrics:write\", \"logs:read\", \"logs:write\", \"config:read\", \"config:write\", \"update:read\", \"update:write\", \"reset\", \"backup:read\", \"backup:write\"]\n{more}"
     )
 }
 

@@ -1,7 +1,7 @@
 //! Test beds: the real thing, started and stopped by tests and benchmarks.
 //!
 //! [`container`] is the whole appliance as a container of this host, [`guest`] the built image in QEMU ([`slots`] its two slots),
-//! [`systemd_peer`] a real systemd machine to watch and repair, [`browser`] Debian's Chromium. Each
+//! [`systemd_peer`] a real systemd machine to watch and repair, [`browser`] Debian's Chromium, [`visitor`] somebody with forms and cookies alone. Each
 //! cleans up after itself, also when a test panics, and each says why when it cannot run here.
 
 pub mod acknowledged;
@@ -14,4 +14,5 @@ pub mod programs;
 pub mod slots;
 pub mod systemd_peer;
 pub mod updates;
+pub mod visitor;
 pub mod write_log;

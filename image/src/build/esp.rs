@@ -21,8 +21,13 @@ const FREE: u8 = 0xE5;
 const ROOT_CLUSTER: u16 = 2;
 
 /// What systemd-boot reads: no menu, so that a screen or a serial port that is not there costs
-/// nothing; a key held at power-on shows it.
-const LOADER_CONF: &str = "timeout 0\neditor no\n";
+/// nothing; a key held at power-on shows it. Only a slot is ever booted by itself, never a reset.
+const LOADER_CONF: &str = "timeout 0\neditor no\ndefault vakt-*\n";
+
+/// The menu's entries for a reset. Each starts a copy of the loader, which boots the slot that would boot anyway; by
+/// the copy's name init knows what was chosen (init/src/reset/boot_entry.rs).
+const RESETS: [(&str, &str); 2] =
+    [("settings", "Reset the settings, keep metrics and logs"), ("everything", "Reset everything")];
 
 /// Names that `EFI/Linux` has room for without growing, each as long as the longest of a UKI (four
 /// directory entries): init adds names only where there is room, so that each is the write of one sector.
@@ -81,6 +86,11 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
     put("EFI/BOOT/BOOTX64.EFI", &loader)?;
     put("EFI/systemd/systemd-bootx64.efi", &loader)?;
     put("loader/loader.conf", LOADER_CONF.as_bytes())?;
+    for (kind, title) in RESETS {
+        put(&format!("EFI/vakt/reset-{kind}.efi"), &loader)?;
+        let entry = format!("title {title}\nefi /EFI/vakt/reset-{kind}.efi\n");
+        put(&format!("loader/entries/reset-{kind}.conf"), entry.as_bytes())?;
+    }
     put(&format!("EFI/Linux/{uki_name}"), &std::fs::read(uki)?)?;
     drop(root);
     volume.unmount().context("cannot close the FAT")
@@ -91,7 +101,7 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
 /// fsck.fat takes for damage.
 fn make_directories(file: &mut File) -> anyhow::Result<()> {
     let volume = FileSystem::new(&mut *file, FsOptions::new().time_provider(&Fixed))?;
-    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"] {
+    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "EFI/vakt", "loader", "loader/entries"] {
         let made = volume.root_dir().create_dir(directory).map(|_| ());
         made.with_context(|| format!("cannot make {directory} on the ESP"))?;
     }
@@ -141,7 +151,7 @@ mod tests {
         let bytes = std::fs::read(at("esp")).unwrap();
         let begins = |sector: &[u8]| sector.starts_with(b".          ");
         let directories: Vec<&[u8]> = bytes.chunks(SECTOR as usize).filter(|sector| begins(sector)).collect();
-        assert_eq!(directories.len(), 5);
+        assert_eq!(directories.len(), 7);
         for sector in directories {
             assert!(sector[ENTRY..].starts_with(b"..         ") && !has_long_dots(sector));
             assert_ne!(sector[ENTRY + 26..ENTRY + 28], ROOT_CLUSTER.to_le_bytes());

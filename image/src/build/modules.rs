@@ -41,6 +41,9 @@ const WANTED: &[&str] = &[
     "i6300esb",
     "wdat_wdt",
     "efi_pstore",
+    // Credentials of a virtual machine's host, and the firmware's variables (which boot entry was chosen).
+    "qemu_fw_cfg",
+    "efivarfs",
     // The power button.
     "button",
     "evdev",

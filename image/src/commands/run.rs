@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use vakt_image::build::config_disk;
 use vakt_image::provider;
-use vakt_image::qemu::{Boot, Forward, Guest, Machine, ready};
+use vakt_image::qemu::{Boot, Credential, Forward, Guest, Machine, ready};
 
 use super::default_output;
 
@@ -36,6 +36,9 @@ pub struct Run {
     /// A machine config, given on a disk labelled VAKTCFG.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// A credential, handed over as an SMBIOS string; may be repeated. @FILE as the value reads it from FILE.
+    #[arg(long = "credential", value_name = "NAME=VALUE")]
+    credentials: Vec<String>,
     /// The disk to boot; default: a copy of the built image, thrown away afterwards.
     #[arg(long)]
     disk: Option<PathBuf>,
@@ -68,6 +71,9 @@ impl Run {
         let disk = self.disk(&directory)?;
         let machine = self.machine(&disk, &directory)?;
         let mut guest = Guest::start(&machine, !self.headless)?;
+        if !self.headless {
+            type_along(guest.keyboard()?);
+        }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         self.wait_until_ready(&mut guest, address, &interrupted)?;
         println!("vakt: ready https://{address} ({:.1} s)", guest.age().as_secs_f64());
@@ -114,6 +120,8 @@ impl Run {
             Forward { udp: false, host: self.syslog_port, guest: 514 },
             Forward { udp: true, host: self.syslog_port, guest: 514 },
         ];
+        machine.credentials =
+            self.credentials.iter().map(|text| credential(text)).collect::<Result<_, _>>()?;
         if let Some(config) = &self.config {
             let text = fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
             let path = directory.join("config.disk");
@@ -140,6 +148,24 @@ impl Run {
             anyhow::ensure!(guest.age() < within, "not ready within {within:?}:\n{}", guest.serial.text());
         }
     }
+}
+
+/// What is typed here goes to the guest's serial console, line by line; Ctrl-C stays here. The thread ends with
+/// the input, or with us.
+fn type_along(mut keyboard: fs::File) {
+    std::thread::spawn(move || std::io::copy(&mut std::io::stdin(), &mut keyboard));
+}
+
+/// `NAME=VALUE`, or `NAME=@FILE`.
+fn credential(text: &str) -> anyhow::Result<Credential> {
+    let (name, value) = text
+        .split_once('=')
+        .with_context(|| format!("{text:?} is no credential; example: system.hostname=guard"))?;
+    let value = match value.strip_prefix('@') {
+        Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
+        None => value.to_owned(),
+    };
+    Ok(Credential { name: name.to_owned(), value, by_fw_cfg: false })
 }
 
 /// Growing a file that is a disk.

@@ -1,6 +1,8 @@
 //! A running guest. Dropping it kills QEMU and removes what belongs to the run alone.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,6 +24,7 @@ pub struct Guest {
     child: Child,
     /// Its serial console.
     pub serial: Serial,
+    keyboard: File,
     started: Instant,
     qmp: PathBuf,
     _directory: tempfile::TempDir,
@@ -43,15 +46,17 @@ impl Guest {
         let qmp = directory.path().join("qmp");
         let mut child = Command::new("qemu-system-x86_64")
             .args(machine.arguments(&qmp))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its own process group: Ctrl-C is for us, who power the guest off.
             .process_group(0)
             .spawn()
             .context("cannot start qemu-system-x86_64; `vakt-image setup` installs it")?;
         let output = child.stdout.take().context("QEMU has no standard output")?;
+        let keyboard = child.stdin.take().context("QEMU has no standard input")?;
         let serial = Serial::follow(output, show);
-        Ok(Guest { child, serial, started: Instant::now(), qmp, _directory: directory })
+        let keyboard = File::from(OwnedFd::from(keyboard));
+        Ok(Guest { child, serial, keyboard, started: Instant::now(), qmp, _directory: directory })
     }
 
     /// Time since power-on.
@@ -62,6 +67,23 @@ impl Guest {
     /// QEMU's process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What types on the serial console.
+    ///
+    /// # Errors
+    /// When it cannot be duplicated.
+    pub fn keyboard(&self) -> anyhow::Result<File> {
+        Ok(self.keyboard.try_clone()?)
+    }
+
+    /// Types on the serial console; `\r` is Enter.
+    ///
+    /// # Errors
+    /// When QEMU has ended.
+    pub fn type_serial(&self, text: &str) -> anyhow::Result<()> {
+        let mut keyboard = &self.keyboard;
+        keyboard.write_all(text.as_bytes()).context("QEMU takes no input any more")
     }
 
     /// Presses the power button.

@@ -53,6 +53,17 @@ pub struct Reach {
 #[derive(Clone, Debug)]
 pub struct WriteLog(pub PathBuf);
 
+/// A credential that the machine is started with, under a name of systemd.system-credentials(7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// By fw_cfg instead of an SMBIOS string.
+    pub by_fw_cfg: bool,
+}
+
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -80,6 +91,8 @@ pub struct Machine {
     pub watchdog: bool,
     /// The machine restarts when it is reset; otherwise a reset is QEMU's end.
     pub restarts: bool,
+    /// What its host hands in.
+    pub credentials: Vec<Credential>,
 }
 
 impl Machine {
@@ -98,6 +111,7 @@ impl Machine {
             clock: None,
             watchdog: false,
             restarts: false,
+            credentials: Vec::new(),
         }
     }
 
@@ -134,6 +148,14 @@ impl Machine {
                 escaped(path)
             );
             add(&["-blockdev", &node, "-device", "virtio-blk-pci,drive=config"]);
+        }
+        for Credential { name, value, by_fw_cfg } in &self.credentials {
+            let value = value.replace(',', ",,");
+            if *by_fw_cfg {
+                add(&["-fw_cfg", &format!("name=opt/io.systemd.credentials/{name},string={value}")]);
+            } else {
+                add(&["-smbios", &format!("type=11,value=io.systemd.credential:{name}={value}")]);
+            }
         }
         if let Some(clock) = &self.clock {
             add(&["-rtc", &format!("base={clock}")]);

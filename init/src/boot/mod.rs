@@ -94,6 +94,7 @@ pub fn halt_after_failure(reason: &str) -> ! {
     let mut console = Console::machine();
     console.line(&format!("vakt: boot failed: {reason}"));
     console.line("vakt: restarting in 10 s");
+    console.settle();
     std::thread::sleep(HALT_AFTER);
     // In a container this is refused, and the exit below ends it.
     let _ = sys::reboot(Power::Restart);

@@ -13,6 +13,8 @@ use crate::machine::config::{Places, complete_keys, write_slices};
 
 /// An undo that did not work is tried again after this: soon for who is locked out, and no flood of lines.
 const UNDO_AGAIN_MS: u64 = 10_000;
+/// The ledger's file in init's own state.
+pub const LEDGER: &str = "ledger.json";
 
 /// What an applied change does to the machine.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +74,7 @@ impl Desk {
         now_ms: u64,
         at_s: i64,
     ) -> anyhow::Result<Desk> {
-        let file = places.state.join("ledger.json");
+        let file = places.state.join(LEDGER);
         let (mut ledger, mut refused) = file::load(&file, at_s)?;
         let mut changed = ledger.boot();
         if let Some((source, text)) = offered {

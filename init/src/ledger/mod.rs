@@ -33,6 +33,14 @@ const REVISIONS_MAX: usize = 50;
 /// Bytes of all their texts; the newest ones are kept. A config is at most 1 MiB.
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
+/// The document that was confirmed last, of a ledger's file.
+///
+/// # Errors
+/// When these bytes are no ledger.
+pub fn settled_text(json: &[u8]) -> anyhow::Result<String> {
+    Ok(serde_json::from_slice::<Ledger>(json)?.settled().text.clone())
+}
+
 /// What can cut the operator off waits this long for its confirmation when nothing was said.
 pub const CONFIRM_S_DEFAULT: u32 = 300;
 

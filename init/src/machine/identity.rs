@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::Context;
 use ed25519_dalek::SigningKey;
 
+use super::base64;
+
 /// An OpenSSH private key with the line for `authorized_keys` beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshKeyPair {
@@ -109,14 +111,14 @@ fn encode_ssh_key(key: &SigningKey, check: [u8; 4], comment: &str) -> SshKeyPair
     string(&mut file, &public_blob);
     string(&mut file, &secret);
 
-    let body = base64(&file);
+    let body = base64::encode(&file);
     let lines: Vec<&str> = (0..body.len()).step_by(70).map(|at| &body[at..body.len().min(at + 70)]).collect();
     SshKeyPair {
         private: format!(
             "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
             lines.join("\n")
         ),
-        public: format!("ssh-ed25519 {} {comment}", base64(&public_blob)),
+        public: format!("ssh-ed25519 {} {comment}", base64::encode(&public_blob)),
     }
 }
 
@@ -125,33 +127,9 @@ fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Base64 with padding (RFC 4648).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let word =
-            group.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let symbol = DIGITS[(word >> (18 - 6 * digit)) as usize & 63];
-            text.push(if digit <= group.len() { symbol as char } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_rfc_4648() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
 
     #[test]
     fn an_ssh_key_is_laid_out_as_openssh_reads_it() {

@@ -1,10 +1,12 @@
 //! The machine around the services: mounts, disks, identity, config, console.
 
+pub mod base64;
 mod check;
 pub mod clock;
 pub mod config;
 pub mod config_disk;
 pub mod console;
+pub mod credentials;
 pub mod disk;
 pub mod identity;
 pub mod mounts;

@@ -1,7 +1,8 @@
 //! init's own HTTP socket: status for the pages, power, and the slots.
 //!
 //! PID 1 reads as little as possible: a request line and headers by `httparse`, 12 KiB with the body
-//! (a machine config may have 1 MiB), one request a connection, 16 connections, 5 s each.
+//! (a machine config may have 1 MiB), one request a connection, 16 connections, 5 s each. A connection for a backup is
+//! given away with its body unread ([`Handed`]).
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -49,6 +50,39 @@ pub struct Answer {
     pub body: String,
 }
 
+/// A connection that somebody else goes on with: a request whose body, or whose answer, is more than PID 1 should hold.
+#[derive(Debug)]
+pub struct Handed {
+    /// The connection.
+    pub stream: UnixStream,
+    /// Who asks.
+    pub uid: u32,
+    /// The rest of it.
+    pub asked: Asked,
+}
+
+/// Such a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `/v1/backup` or `/v1/restore`.
+    pub path: String,
+    /// `X-Vakt-Passphrase`, which is in hex.
+    pub passphrase: String,
+    /// `X-Vakt-By`, likewise.
+    pub by: String,
+    /// Bytes of the body.
+    pub length: u64,
+    /// Those that have come with the head.
+    pub body_begin: Vec<u8>,
+}
+
+impl Handed {
+    /// Answers after all; who does not read it loses it.
+    pub fn refuse(mut self, answer: &Answer) {
+        let _ = self.stream.write_all(&encode(answer));
+    }
+}
+
 #[derive(Debug)]
 struct Connection {
     stream: UnixStream,
@@ -56,6 +90,7 @@ struct Connection {
     until_ms: u64,
     received: Vec<u8>,
     to_send: Vec<u8>,
+    given_away: Option<Asked>,
 }
 
 /// The server.
@@ -89,8 +124,8 @@ impl Ctl {
         listening.into_iter().chain(self.connections.iter().map(|c| c.stream.as_fd()))
     }
 
-    /// Goes on with whatever is ready; `answer` is called for each whole request.
-    pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(Request) -> Answer) {
+    /// Goes on with whatever is ready; `answer` is called for each whole request. Returns the connections to give away.
+    pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(Request) -> Answer) -> Vec<Handed> {
         while self.connections.len() < CONNECTIONS_MAX {
             let Ok((stream, _)) = self.listener.accept() else { break };
             let Ok(uid) = sys::peer_uid(stream.as_fd()) else { continue };
@@ -101,11 +136,18 @@ impl Ctl {
                     until_ms: now_ms + CONNECTION_MS_MAX,
                     received: Vec::new(),
                     to_send: Vec::new(),
+                    given_away: None,
                 });
             }
         }
         self.connections
             .retain_mut(|connection| now_ms < connection.until_ms && connection.turn(&mut answer));
+        let (away, stay) =
+            std::mem::take(&mut self.connections).into_iter().partition(|one| one.given_away.is_some());
+        self.connections = stay;
+        let hand =
+            |one: Connection| Some(Handed { stream: one.stream, uid: one.uid, asked: one.given_away? });
+        Vec::into_iter(away).filter_map(hand).collect()
     }
 }
 
@@ -118,6 +160,10 @@ impl Connection {
                 Ok(0) => return false,
                 Ok(length) => self.received.extend_from_slice(&buffer[..length]),
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+            self.given_away = given_away(&self.received);
+            if self.given_away.is_some() {
+                return true;
             }
             match parse(&self.received, self.uid) {
                 Ok(Some(request)) => self.to_send = encode(&answer(request)),
@@ -150,6 +196,7 @@ fn encode(answer: &Answer) -> Vec<u8> {
         422 => "Unprocessable Content",
         507 => "Insufficient Storage",
         413 => "Content Too Large",
+        500 => "Internal Server Error",
         _ => "Bad Request",
     };
     format!(
@@ -159,6 +206,33 @@ fn encode(answer: &Answer) -> Vec<u8> {
         answer.body
     )
     .into_bytes()
+}
+
+/// A request to give away, once its head is whole.
+fn given_away(received: &[u8]) -> Option<Asked> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Request::new(&mut headers);
+    let Ok(httparse::Status::Complete(length)) = head.parse(received) else { return None };
+    let path = head.path.filter(|path| ["/v1/backup", "/v1/restore"].contains(path))?;
+    let value = |name: &str| {
+        let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(found.value).ok()
+    };
+    let text = |name: &str| value(name).and_then(from_hex).unwrap_or_default();
+    (head.method == Some("POST")).then(|| Asked {
+        path: path.to_owned(),
+        passphrase: text("x-vakt-passphrase"),
+        by: text("x-vakt-by"),
+        length: value("content-length").and_then(|length| length.parse().ok()).unwrap_or(0),
+        body_begin: received[length..].to_vec(),
+    })
+}
+
+/// Text of hex digits.
+fn from_hex(hex: &str) -> Option<String> {
+    let pairs =
+        hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    String::from_utf8(pairs.collect::<Option<Vec<u8>>>()?).ok()
 }
 
 /// A whole request, or `None` when more bytes are needed; else the status and the reason of a refusal.
@@ -199,6 +273,24 @@ fn parse(received: &[u8], uid: u32) -> Result<Option<Request>, (u16, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backup_is_given_away_with_what_has_come_of_its_body() {
+        let head = "POST /v1/restore HTTP/1.1\r\nX-Vakt-Passphrase: 6162\r\nX-Vakt-By: zz\r\nContent-Length: 9\r\n\r\n";
+        for cut in 0..head.len() {
+            assert_eq!(given_away(&head.as_bytes()[..cut]), None, "cut at {cut}");
+        }
+        let expected = Asked {
+            path: "/v1/restore".into(),
+            passphrase: "ab".into(),
+            by: String::new(),
+            length: 9,
+            body_begin: b"abc".to_vec(),
+        };
+        assert_eq!(given_away(format!("{head}abc").as_bytes()), Some(expected));
+        assert_eq!(given_away(b"GET /v1/backup HTTP/1.1\r\n\r\n"), None);
+        assert_eq!(given_away(b"POST /v1/power HTTP/1.1\r\n\r\n"), None);
+    }
 
     #[test]
     fn a_request_is_taken_when_it_is_whole() {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use vakt_wire::role::{Role, permits};
 
+use super::backup_desk::Backups;
 use super::cgroup::Cgroups;
 use super::config_desk;
 use super::ctl::{Answer, Ctl, Request, refusal};
@@ -17,10 +18,12 @@ use super::life::{Process, Service};
 use super::notify::{Notice, NotifySocket};
 use super::output::Output;
 use super::power_button::PowerButtons;
+use super::reset_desk;
 use super::slots::{Found, Slots};
 use super::sockets::{PortMap, Sockets};
 use super::spawn;
 use super::status::{self, MachineStatus};
+use super::terminals::Terminals;
 use crate::ledger::desk::{Desk, Effect};
 use crate::machine::clock;
 use crate::machine::console::Console;
@@ -39,6 +42,9 @@ const TURN_MS_MAX: u64 = 1000;
 /// While lines are held back.
 const FLUSH_EVERY_MS: u64 = 50;
 
+/// State, which is reset as a whole.
+pub(super) const STATE: &str = "/state";
+
 /// Where this init runs.
 #[derive(Debug)]
 pub struct Setting {
@@ -56,6 +62,8 @@ pub struct Setting {
     pub desk: Desk,
     /// Where the time is kept for the next boot; `None` in a container, whose clock is the host's.
     pub clock: Option<PathBuf>,
+    /// A reset that this boot has carried out, in a line.
+    pub reset: Option<String>,
     /// Boot time of what `ready_after_s` counts from, on the boot clock.
     pub started_ms: u64,
 }
@@ -63,10 +71,12 @@ pub struct Setting {
 /// All that PID 1 holds.
 #[derive(Debug)]
 pub struct Machine {
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     services: BTreeMap<String, Service>,
-    setting: Setting,
-    slots: Slots,
+    pub(super) setting: Setting,
+    pub(super) slots: Slots,
+    pub(super) terminals: Terminals,
+    backups: Backups,
     signals: OwnedFd,
     ctl: Ctl,
     forward: Forward,
@@ -108,8 +118,11 @@ impl Machine {
         Ok(Machine {
             supervisor,
             services,
+            // A container's terminal is its starter's.
+            terminals: if setting.clock.is_some() { Terminals::open() } else { Terminals::default() },
             setting,
             slots: Slots::new(found),
+            backups: Backups::default(),
             signals: sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGPWR])?,
             ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
@@ -124,6 +137,9 @@ impl Machine {
     /// # Errors
     /// When poll(2) itself fails for good, which nothing here can mend.
     pub fn run(&mut self) -> anyhow::Result<Goal> {
+        if let Some(line) = self.setting.reset.take() {
+            self.say(&line);
+        }
         self.event(&Event::Tick);
         loop {
             if let Some(goal) = self.finished {
@@ -146,6 +162,7 @@ impl Machine {
                 self.setting.console.line("vakt: power button");
                 self.event(&Event::Stop(Goal::PowerOff));
             }
+            self.turn_terminals();
             self.forward.flush();
             self.event(&Event::Tick);
         }
@@ -155,6 +172,7 @@ impl Machine {
     pub fn end_in_order(&mut self) {
         self.slots.end_in_order();
         self.remember_time();
+        self.setting.console.settle();
     }
 
     fn remember_time(&mut self) {
@@ -191,13 +209,15 @@ impl Machine {
         fds.extend(self.buttons.fds());
         let mut polled: Vec<PollFd<'_>> =
             fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        polled.extend(self.terminals.polled());
+        polled.extend(self.setting.console.behind().map(|device| PollFd::new(device, PollFlags::OUT)));
         match rustix::event::poll(&mut polled, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("cannot poll"),
         }
     }
 
-    fn event(&mut self, event: &Event) {
+    pub(super) fn event(&mut self, event: &Event) {
         for action in self.supervisor.step(sys::now_ms(), event) {
             match action {
                 Action::Spawn(name) => self.spawn(&name),
@@ -258,6 +278,10 @@ impl Machine {
                 .find(|(_, service)| service.process.as_ref().is_some_and(|process| process.pid == pid));
             // Orphans of a service's own namespace never come here.
             let Some((name, service)) = found else {
+                if self.backups.ended(pid, ended) {
+                    self.event(&Event::Restart(Role::Repair.name().to_owned()));
+                    continue;
+                }
                 self.slots.ended(sys::now_ms(), pid, ended, &mut self.setting.console);
                 continue;
             };
@@ -331,7 +355,7 @@ impl Machine {
         let mut effects = Vec::new();
         let (setting, slots, supervisor, services, forward) =
             (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
-        self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
+        let handed = self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/v1/services") => {
                 let memory = |name: &str| setting.cgroups.memory_bytes(name);
                 json(&status::services(now, supervisor, services, memory, setting.quotas.as_ref()))
@@ -344,7 +368,7 @@ impl Machine {
             }
             ("POST", "/v1/power") => match power_wish(&request) {
                 Ok(goal) => {
-                    wish = Some(goal);
+                    wish = Some((goal, format!("web asks to {}", goal_name(goal))));
                     Answer { status: 202, body: "{}".into() }
                 }
                 Err(answer) => answer,
@@ -353,6 +377,17 @@ impl Machine {
                 let (answer, effect) = config_desk::answer(&mut setting.desk, &request, now, sys::unix_s());
                 effects.extend(effect);
                 answer
+            }
+            ("POST", "/v1/reset") => {
+                let name = setting.desk.config().hostname.to_string();
+                match reset_desk::take(&request, &name, Path::new(STATE), sys::unix_s()) {
+                    Ok(taken) => {
+                        wish =
+                            Some((Goal::Reboot, format!("{} asks to reset {}", taken.by, taken.kind.name())));
+                        Answer { status: 202, body: "{}".into() }
+                    }
+                    Err(answer) => answer,
+                }
             }
             ("GET", "/v1/slots") => slots.answer(),
             ("GET", "/v1/boots") if !permits(request.uid, Role::Init.uid(), &[Role::Web]) => {
@@ -366,20 +401,26 @@ impl Machine {
             ("POST", "/v1/slots/stage") => slots.stage(&request.body),
             _ => refusal(404, KNOWN),
         });
+        handed.into_iter().for_each(|one| self.backups.take(one));
         for effect in effects {
             self.config_changed(&effect);
         }
-        if let Some(goal) = wish {
-            self.setting.console.line(&format!("vakt: web asks to {}", goal_name(goal)));
+        if let Some((goal, line)) = wish {
+            self.say(&line);
             self.event(&Event::Stop(goal));
         }
     }
 
-    /// The config is another one, and its slices are written: whom it concerns begins anew.
-    fn config_changed(&mut self, effect: &Effect) {
-        let line = format!("vakt: {}", effect.line);
+    /// A line of init's own for the console and the log.
+    pub(super) fn say(&mut self, line: &str) {
+        let line = format!("vakt: {line}");
         self.setting.console.line(&line);
         self.forward.line(&self.setting.status.hostname, "init", 1, &line);
+    }
+
+    /// The config is another one, and its slices are written: whom it concerns begins anew.
+    pub(super) fn config_changed(&mut self, effect: &Effect) {
+        self.say(&effect.line);
         if let Err(error) = config_desk::adopt(&self.setting.desk, &mut self.setting.status) {
             self.setting.console.line(&format!("vakt: {error:#}"));
         }
@@ -397,13 +438,14 @@ impl Machine {
 }
 
 /// What a caller who asked for something else is told.
-const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/config, /v1/slots, /v1/boots and /v1/power";
+const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/boots, /v1/config, /v1/slots, /v1/reset, /v1/backup, /v1/restore \
+     and /v1/power";
 
 fn is_update(request: &Request) -> bool {
     permits(request.uid, Role::Init.uid(), &[Role::Update])
 }
 
-fn goal_name(goal: Goal) -> &'static str {
+pub(super) fn goal_name(goal: Goal) -> &'static str {
     match goal {
         Goal::Run => "run",
         Goal::PowerOff => "power off",

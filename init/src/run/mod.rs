@@ -4,6 +4,7 @@
 //! [`crate::supervisor`] and carries out its actions. All that it holds is bounded: see the named
 //! bounds in each module.
 
+mod backup_desk;
 mod cgroup;
 mod config_desk;
 mod ctl;
@@ -13,10 +14,12 @@ mod machine;
 mod notify;
 mod output;
 mod power_button;
+mod reset_desk;
 mod slots;
 mod sockets;
 mod spawn;
 mod status;
+mod terminals;
 
 pub use cgroup::Cgroups;
 pub use config_desk::adopt;

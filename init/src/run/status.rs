@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::life::Service;
 use crate::machine::quota::Quotas;
+use crate::reset::Reset;
 use crate::slots::history::Rollback;
 use crate::supervisor::{State, Supervisor};
 
@@ -75,16 +76,26 @@ pub fn services(
 }
 
 fn describe(now_ms: u64, state: State) -> (&'static str, u64) {
-    let since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
-    let until = |ms: u64| ms.saturating_sub(now_ms).div_ceil(1000);
+    let seconds = match state {
+        State::Starting { since_ms } | State::Ready { since_ms } => now_ms.saturating_sub(since_ms) / 1000,
+        State::Stopping { until_ms } | State::Backoff { until_ms } => {
+            until_ms.saturating_sub(now_ms).div_ceil(1000)
+        }
+        State::Waiting | State::Killing | State::Stopped => 0,
+    };
+    (state_name(state), seconds)
+}
+
+/// A state in a word.
+pub fn state_name(state: State) -> &'static str {
     match state {
-        State::Waiting => ("waiting", 0),
-        State::Starting { since_ms } => ("starting", since(since_ms)),
-        State::Ready { since_ms } => ("ready", since(since_ms)),
-        State::Stopping { until_ms } => ("stopping", until(until_ms)),
-        State::Killing => ("killing", 0),
-        State::Backoff { until_ms } => ("backoff", until(until_ms)),
-        State::Stopped => ("stopped", 0),
+        State::Waiting => "waiting",
+        State::Starting { .. } => "starting",
+        State::Ready { .. } => "ready",
+        State::Stopping { .. } => "stopping",
+        State::Killing => "killing",
+        State::Backoff { .. } => "backoff",
+        State::Stopped => "stopped",
     }
 }
 
@@ -101,6 +112,8 @@ pub struct MachineStatus {
     pub slot_why: String,
     /// The last slot that was left, and why.
     pub last_rollback: Option<Rollback>,
+    /// The last reset, and who asked for it.
+    pub last_reset: Option<Reset>,
     /// The verified root's hash in hex; empty in a container.
     pub root_hash: String,
     /// Kernel release.

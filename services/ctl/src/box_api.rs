@@ -94,18 +94,34 @@ impl BoxApi {
     }
 
     fn ask(&self, method: &str, path: &str, body: &[u8], within: Duration) -> anyhow::Result<Value> {
+        let said = self.raw(method, path, "Content-Type: application/json\r\n", body, within)?;
+        Ok(serde_json::from_slice(&said).unwrap_or(Value::Null))
+    }
+
+    /// A request with further header lines (each ending in `\r\n`), and the bytes of the answer.
+    ///
+    /// # Errors
+    /// As [`BoxApi::get`].
+    pub fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+        within: Duration,
+    ) -> anyhow::Result<Vec<u8>> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+             {headers}Content-Length: {}\r\n\r\n",
             self.address,
             self.token,
             body.len()
         );
         let answer = https::request_pinned(self.address, &self.fingerprint, &head, body, within)?;
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         if (200..300).contains(&answer.status) {
-            return Ok(said);
+            return Ok(answer.body);
         }
+        let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         let reason = said["error"].as_str().map_or_else(|| answer.text(), str::to_owned);
         anyhow::bail!("the box refused ({}): {}", answer.status, reason.trim())
     }

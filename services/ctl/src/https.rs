@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 /// Connecting, and each wait for more of the answer.
 pub const TRY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Largest answer that is read.
-const ANSWER_BYTES_MAX: u64 = 8 << 20;
+/// Largest answer that is read: a backup of 64 MiB in chunks.
+const ANSWER_BYTES_MAX: u64 = 80 << 20;
 
 /// An HTTP answer.
 #[derive(Clone, Debug)]

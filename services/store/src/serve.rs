@@ -1,6 +1,6 @@
 //! The life of `vakt-store serve`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use vakt_wire::listen::{Address, Inherited};
 use vakt_wire::size::Size;
 
 use vakt_store::api::Api;
-use vakt_store::catalog::Catalog;
+use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
 use vakt_store::engine::{Engine, Maintenance, Settings};
 
@@ -74,7 +74,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let disk = Arc::new(RealDisk::open(&args.data)?);
     let (engine, opened) = Engine::open(disk, settings, Box::new(now))
         .with_context(|| format!("cannot open {}", args.data.display()))?;
-    let catalog = Catalog::open(&args.data.join("catalog.redb")).map_err(|error| error.to_string());
+    let catalog = open_catalog(&args.data).map_err(|error| format!("{error:#}"));
     if let Err(error) = &catalog {
         tracing::error!(%error, "catalog is not served; metrics are");
     }
@@ -96,6 +96,16 @@ pub async fn run(args: Serve) -> Result<()> {
     engine.close();
     tracing::info!("store is closed");
     Ok(())
+}
+
+/// Opens the catalog, and forgets what a reset of the box asks for before anybody is served.
+fn open_catalog(data: &Path) -> Result<Catalog> {
+    let catalog = Catalog::open(&data.join("catalog.redb"))?;
+    let forgotten = forget::obey(&catalog, data)?;
+    if !forgotten.is_empty() {
+        tracing::info!(tables = forgotten.join(", "), "the catalog has forgotten what a reset asked for");
+    }
+    Ok(catalog)
 }
 
 /// Milliseconds since the epoch.

@@ -8,6 +8,7 @@ use hyper::header::{HeaderValue, SET_COOKIE};
 use tokio::sync::Mutex as AsyncMutex;
 use vakt_wire::config::{MachineConfig, Token};
 use vakt_wire::http::{Handler, Peer, Request, Response};
+use vakt_wire::life::Life;
 
 use crate::account::attempts::Attempts;
 use crate::account::csrf;
@@ -29,6 +30,8 @@ pub struct App {
     pub box_name: String,
     /// Names of the peers in the config.
     pub peers: Vec<String>,
+    /// The certificate's fingerprint.
+    pub fingerprint: String,
     /// Programs' tokens.
     pub tokens: Vec<Token>,
     /// The other services.
@@ -41,6 +44,8 @@ pub struct App {
     pub passwords: Passwords,
     /// The set-up code; held while a set-up is decided, so that it is used once.
     pub setup: AsyncMutex<SetupCode>,
+    /// Puts a line on the machine's console; `None` in tests.
+    pub life: Option<Life>,
     /// The data directory.
     pub data: PathBuf,
     attempts: Mutex<Attempts>,
@@ -64,12 +69,14 @@ impl App {
         App {
             box_name: config.hostname.to_string(),
             peers: config.peers.iter().map(|peer| peer.name.to_string()).collect(),
+            fingerprint: String::new(),
             tokens: config.tokens,
             backends: Backends::new(sockets),
             sessions: Sessions::new(catalog.clone()),
             users: Users::new(config.admin, catalog),
             passwords: Passwords::default(),
             setup: AsyncMutex::new(SetupCode::none(&data)),
+            life: None,
             data,
             attempts: Mutex::default(),
         }
@@ -181,6 +188,11 @@ impl App {
             Endpoint::UpdateCheck => handlers::updates::send(self, &caller, request, false).await,
             Endpoint::UpdateInstall => handlers::updates::send(self, &caller, request, true).await,
             Endpoint::UpdateArchive => handlers::updates::upload(self, &caller, request).await,
+            Endpoint::Machine => handlers::machine::show(self, &caller).await,
+            Endpoint::Backup => handlers::backup::take(self, &caller, request).await,
+            Endpoint::Restore => handlers::backup::restore(self, &caller, request).await,
+            Endpoint::Welcome => handlers::welcome::answer(self, &caller, request).await,
+            Endpoint::Reset => handlers::machine::reset(self, &caller, request).await,
             Endpoint::SignOut => handlers::sign_out::send(self, &caller, request).await,
             _ => handlers::overview::show(self, &caller).await,
         };

@@ -67,6 +67,25 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
+/// The contents of the part of this name, in an upload that is all there.
+pub fn part<'a>(body: &'a [u8], boundary: &str, name: &str) -> Option<&'a [u8]> {
+    let mark = format!("--{boundary}\r\n");
+    let end = format!("\r\n--{boundary}");
+    let mut rest = body;
+    loop {
+        rest = &rest[find(rest, mark.as_bytes())? + mark.len()..];
+        let head = find(rest, b"\r\n\r\n").filter(|head| *head < HEAD_BYTES_MAX)?;
+        let headers = String::from_utf8_lossy(&rest[..head]).to_ascii_lowercase();
+        let contents = &rest[head + 4..];
+        let length = find(contents, end.as_bytes())?;
+        if headers.contains(&format!(" name=\"{name}\"")) {
+            return Some(&contents[..length]);
+        }
+        // Back before the line end, where the next mark begins.
+        rest = &contents[length + 2..];
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +101,17 @@ mod tests {
         for length in 0..UPLOAD.len() {
             let read = head(&UPLOAD[..length], "xYz").unwrap();
             assert_eq!(read, (length >= file_at).then(|| expected.clone()), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn parts_are_found_by_name_whatever_is_in_them() {
+        let body = b"--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--B\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"x\"\r\n\r\n\x00\r\n--A\r\n--B--\r\n";
+        assert_eq!(part(body, "B", "a"), Some(b"1".as_slice()));
+        assert_eq!(part(body, "B", "archive"), Some(b"\x00\r\n--A".as_slice()));
+        assert_eq!(part(body, "B", "b"), None);
+        for cut in 0..body.len() {
+            part(&body[..cut], "B", "archive");
         }
     }
 

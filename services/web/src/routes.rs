@@ -50,6 +50,16 @@ pub enum Endpoint {
     UpdateArchive,
     /// See `handlers`.
     Boots,
+    /// The box itself: its identity, backup and resets.
+    Machine,
+    /// A backup, to be taken.
+    Backup,
+    /// And to be restored.
+    Restore,
+    /// The steps of the first set-up.
+    Welcome,
+    /// A reset, from the page and by programs.
+    Reset,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -104,6 +114,12 @@ pub const ROUTES: &[Route] = &[
     post("/updates/install", Access::SignedIn, Endpoint::UpdateInstall),
     post("/updates/archive", Access::SignedIn, Endpoint::UpdateArchive),
     get("/boots", Access::SignedIn, Endpoint::Boots),
+    get("/box", Access::SignedIn, Endpoint::Machine),
+    post("/box/backup", Access::SignedIn, Endpoint::Backup),
+    post("/box/restore", Access::SignedIn, Endpoint::Restore),
+    get("/welcome", Access::SignedIn, Endpoint::Welcome),
+    post("/welcome", Access::SignedIn, Endpoint::Welcome),
+    post("/box/reset", Access::SignedIn, Endpoint::Reset),
     get("/sign-in", Access::Visitor, Endpoint::SignIn),
     post("/sign-in", Access::Visitor, Endpoint::SignIn),
     get("/set-up", Access::Visitor, Endpoint::SetUp),
@@ -134,6 +150,9 @@ pub const ROUTES: &[Route] = &[
     post("/api/vakt/v1/config/{}", Access::Program(Scope::ConfigWrite), Endpoint::Config),
     get("/api/vakt/v1/update", UPDATE_READ, Endpoint::Updates),
     post("/api/vakt/v1/update/{}", Access::Program(Scope::UpdateWrite), Endpoint::Updates),
+    post("/api/vakt/v1/backup", Access::Program(Scope::BackupRead), Endpoint::Backup),
+    post("/api/vakt/v1/restore", Access::Program(Scope::BackupWrite), Endpoint::Restore),
+    post("/api/vakt/v1/reset", Access::Program(Scope::Reset), Endpoint::Reset),
     post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
 ];
 
@@ -211,15 +230,17 @@ mod tests {
         for route in ROUTES {
             let api = route.pattern.starts_with("/api/");
             let page = match route.endpoint {
-                Endpoint::Config | Endpoint::Updates => !api,
+                Endpoint::Config | Endpoint::Updates | Endpoint::Reset => !api,
+                Endpoint::Backup | Endpoint::Restore => !api,
                 Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs => true,
                 Endpoint::UpdateCheck | Endpoint::UpdateInstall | Endpoint::UpdateArchive => true,
-                Endpoint::SignOut => true,
+                Endpoint::SignOut | Endpoint::Machine | Endpoint::Welcome => true,
                 _ => false,
             };
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
             let passed_on = match route.endpoint {
-                Endpoint::Config | Endpoint::Updates => api,
+                Endpoint::Config | Endpoint::Updates | Endpoint::Reset => api,
+                Endpoint::Backup | Endpoint::Restore => api,
                 endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log),
             };
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");

@@ -44,7 +44,8 @@ pub async fn serve(options: Options) -> Result<()> {
     let config = read_config(&options.config)?;
     std::fs::create_dir_all(&options.data).with_context(|| options.data.display().to_string())?;
     let identity = certificate::load_or_make(&options.data, config.hostname.as_str())?;
-    life.console(&format!("vakt: fingerprint {}", identity.fingerprint()));
+    let fingerprint = identity.fingerprint();
+    life.console(&format!("vakt: fingerprint {fingerprint}"));
     let acceptor = acceptor(identity).context("the certificate cannot be used")?;
     let mut transports = Vec::new();
     for listener in listeners(&options, &mut inherited)? {
@@ -55,7 +56,10 @@ pub async fn serve(options: Options) -> Result<()> {
         !transports.is_empty(),
         "no socket called https was handed over and no --listen was given"
     );
-    let app = Arc::new(App::new(config, &options.sockets, options.data.clone()));
+    let mut app = App::new(config, &options.sockets, options.data.clone());
+    app.fingerprint = fingerprint;
+    app.life = Some(life.clone());
+    let app = Arc::new(app);
     let stop = life.stopping();
     tokio::spawn(announce_setup(app.clone(), life.clone(), stop.clone()));
     life.ready(&format!("{} sockets", transports.len()));

@@ -3,6 +3,8 @@
 //! Every change is one redb transaction with its own sync: some 4 ms, for a few changes a minute. Limits: keys of
 //! at most 512 bytes, documents of 256 KiB, pages of 1,000 items or 4 MiB.
 
+pub mod forget;
+
 use std::path::Path;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -171,6 +173,20 @@ impl Catalog {
         };
         write.commit().map_err(failed("commit"))?;
         Ok(deleted)
+    }
+
+    /// Empties tables, all of them or none. An append-only one, and one that is not there, is passed over.
+    ///
+    /// # Errors
+    /// [`CatalogError::Database`].
+    pub fn clear(&self, tables: &[&str]) -> Result<(), CatalogError> {
+        let write = self.database.begin_write().map_err(failed("begin"))?;
+        for table in TABLES.iter().filter(|table| !table.append_only && tables.contains(&table.name)) {
+            let definition = Definition::new(table.name);
+            write.delete_table(definition).map_err(failed("empty a table"))?;
+            write.open_table(definition).map_err(failed("make a table"))?;
+        }
+        write.commit().map_err(failed("commit"))
     }
 }
 

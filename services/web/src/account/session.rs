@@ -65,6 +65,11 @@ impl Sessions {
         Sessions { memory: Mutex::default(), catalog }
     }
 
+    /// The catalog that they are kept in.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     fn lock(&self) -> MutexGuard<'_, Memory> {
         // Nothing panics while holding the lock.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)

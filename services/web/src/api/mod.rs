@@ -4,7 +4,9 @@
 //! signed in may read (GET) with its cookie. Bodies and answers are streamed, bounded by
 //! [`WRITE_BYTES_MAX`] and [`QUERY_BYTES_MAX`]; hop-by-hop headers and cookies stay here.
 
+mod backup;
 mod config;
+mod reset;
 mod token;
 mod update;
 
@@ -51,6 +53,12 @@ pub async fn answer(app: &App, route: &Route, scope: Scope, caller: &Caller, req
     }
     if route.endpoint == Endpoint::Config {
         return config::answer(app, &by, caller, request).await;
+    }
+    if matches!(route.endpoint, Endpoint::Backup | Endpoint::Restore) {
+        return backup::answer(app, route.endpoint, &by, caller, request).await;
+    }
+    if route.endpoint == Endpoint::Reset {
+        return reset::answer(app, &by, caller, request).await;
     }
     if route.endpoint == Endpoint::Updates {
         return update::answer(app, &by, caller, request).await;

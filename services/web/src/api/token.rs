@@ -62,6 +62,9 @@ pub fn scope_name(scope: Scope) -> &'static str {
         Scope::LogsWrite => "logs:write",
         Scope::UpdateRead => "update:read",
         Scope::UpdateWrite => "update:write",
+        Scope::Reset => "reset",
+        Scope::BackupRead => "backup:read",
+        Scope::BackupWrite => "backup:write",
         Scope::ConfigRead => "config:read",
         Scope::ConfigWrite => "config:write",
     }

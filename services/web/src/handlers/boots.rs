@@ -38,7 +38,7 @@ struct BootsPage {
 pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
     let boots = app.backends.init.boots().await;
     let page = BootsPage {
-        shell: app.shell(caller, "Boots", "boots"),
+        shell: app.shell(caller, "Boots", "box"),
         boots: boots
             .map(|boots| boots.into_iter().map(line).collect())
             .map_err(|error| unavailable("init", &error)),

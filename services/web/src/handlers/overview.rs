@@ -8,15 +8,17 @@ use vakt_wire::http::{CallError, Response};
 
 use crate::app::{App, Caller};
 use crate::backend::collector::Source;
-use crate::backend::init::{Machine, Service};
+use crate::backend::init::{Machine, Reset, Service};
 use crate::backend::store::Series;
 use crate::backend::{Panel, unavailable};
 use crate::chart::{Unit, spark};
 use crate::clock;
 use crate::error::PageError;
 use crate::form::encode;
+use crate::handlers::machine::told;
 use crate::handlers::problems::{self, Known, Problem};
 use crate::handlers::repairs::{RepairLine, line};
+use crate::handlers::welcome;
 use crate::page::{Shell, html};
 
 /// Repairs on this page; the rest is on theirs.
@@ -93,7 +95,12 @@ struct OverviewPage {
     machine: Panel<Machine>,
     repairs: Panel<Vec<RepairLine>>,
     sources: Panel<Sources>,
+    reset: String,
+    is_fresh: bool,
 }
+
+/// A reset is told here for a day; after that it is on the page Box.
+const RESET_TOLD_S: i64 = 86_400;
 
 /// The collector's sources in short: how many answer, and which do not.
 struct Sources {
@@ -139,9 +146,13 @@ pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
         sources: &sources,
     });
     let now_ms = clock::now_s() * 1000;
+    let reset = machine.as_ref().ok().and_then(|machine| machine.last_reset.as_ref());
+    let is_fresh = |reset: &&Reset| reset.done_s.is_some_and(|at_s| clock::now_s() - at_s < RESET_TOLD_S);
     let page = OverviewPage {
         shell: app.shell(caller, "Overview", "overview"),
         problems,
+        is_fresh: welcome::is_open(app).await,
+        reset: reset.filter(is_fresh).map(|reset| told(reset, clock::now_s())).unwrap_or_default(),
         hosts,
         services: services.map(|services| services.into_iter().map(service_line).collect()),
         machine,

@@ -12,6 +12,7 @@ use crate::app::{App, Caller};
 use crate::error::PageError;
 use crate::form::Form;
 use crate::handlers::sign_in::{begin_session, busy};
+use crate::handlers::welcome;
 use crate::page::{Shell, html, redirect};
 use crate::{audit, clock};
 
@@ -108,7 +109,11 @@ pub async fn send(app: &App, caller: &Caller, request: Request) -> Result<Respon
     }
     app.attempts().succeeded(caller.address);
     audit::decided("set-up", &user, caller.address, true, "");
-    begin_session(app, &user, "/").await
+    if let Some(life) = &app.life {
+        life.console(&format!("vakt: set up by {user}"));
+    }
+    welcome::begin(app).await;
+    begin_session(app, &user, "/welcome").await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! place and an example ([`ConfigError`]) and the one before stays in force. init owns the file and
 //! hands each service only its own slice ([`MachineConfig::slice_for`]), in the same format.
 
+pub mod edit;
 mod error;
 mod parse;
 mod slice;

@@ -136,6 +136,15 @@ pub enum Scope {
     /// Install signed updates.
     #[serde(rename = "update:write")]
     UpdateWrite,
+    /// Reset the box: its settings, or everything.
+    #[serde(rename = "reset")]
+    Reset,
+    /// Take a backup, which holds every secret, encrypted by the passphrase of who asks.
+    #[serde(rename = "backup:read")]
+    BackupRead,
+    /// Restore a backup: this is to be the administrator.
+    #[serde(rename = "backup:write")]
+    BackupWrite,
     /// Change the machine config: this is to be the administrator.
     #[serde(rename = "config:write")]
     ConfigWrite,

@@ -1,0 +1,147 @@
+//! The image in QEMU: what its host hands in, its console driven over the serial port, and a reset of everything from there.
+
+use std::io::Write;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use vakt_image::qemu::{Credential, Machine, ready};
+use vakt_qemu_tests::container::config;
+use vakt_qemu_tests::guest::{self, Appliance, Image, READY_WITHIN};
+use vakt_qemu_tests::programs;
+use vakt_qemu_tests::visitor::Visitor;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// What a key leads to, on a builder that is busy.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    if let Some(reason) = guest::missing() {
+        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
+        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
+    }
+    let trial =
+        Trial::test("credentials_are_taken_and_a_factory_reset_at_the_console_gives_a_new_identity", || {
+            lives().map_err(|error| Failed::from(format!("{error:#}")))
+        });
+    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+}
+
+fn lives() -> Result<()> {
+    let image = Image::find()?;
+    let directory = tempfile::tempdir()?;
+    let disk = directory.path().join("disk");
+    image.copy(&disk)?;
+    let credential =
+        |name: &str, value: String, by_fw_cfg| Credential { name: name.into(), value, by_fw_cfg };
+    let credentials = vec![
+        credential("system.hostname", "handed".into(), false),
+        credential("passwd.hashed-password.admin", hash()?, false),
+        credential("vakt.config", config("").replace("hostname = \"guard\"\n", ""), true),
+        credential("system.hostname", "not a name".into(), true),
+    ];
+    let machine = Machine { credentials, restarts: true, ..image.by_firmware(&disk)? };
+    let mut appliance = Appliance::start(machine, None, directory.path())?;
+    let told = appliance.guest.serial.text();
+    ensure!(
+        told.contains("vakt: credential system.hostname: \"not a name\""),
+        "no word of the wrong one:\n{told}"
+    );
+    let first = identity(&appliance, &appliance.guest.serial.wait_for("vakt: fingerprint ", SHOWN_WITHIN)?)?;
+    let body = b"{\"_msg\":\"of the first life\"}\n";
+    let answer = appliance.post("/insert/jsonline", "Content-Type: application/x-ndjson\r\n", body)?;
+    ensure!(answer.status == 200, "the insert was refused: {}", answer.text());
+
+    at_the_console(&appliance)?;
+    let from = appliance.guest.serial.text().len();
+    appliance.guest.type_serial("ehanded\r")?;
+    shown(&appliance, from, "vakt: the console asks to reset everything", SHOWN_WITHIN)?;
+    shown(&appliance, from, "vakt: reset done: everything, as the console asked", READY_WITHIN)?;
+    let fingerprint = shown(&appliance, from, "vakt: fingerprint ", READY_WITHIN)?;
+    ready::wait(appliance.https, &fingerprint, READY_WITHIN)?;
+
+    let second = identity(&appliance, &fingerprint)?;
+    for (before, after) in first.iter().zip(&second) {
+        ensure!(before != after, "{before} has outlived the reset");
+    }
+    let answer = appliance.get("/select/logsql/query?query=%22of%20the%20first%20life%22")?;
+    ensure!(
+        answer.status == 200 && !answer.text().contains("first life"),
+        "a log line has outlived the reset"
+    );
+    appliance.power_off()
+}
+
+/// The screen, a word that is refused, and an address that is tried and kept.
+fn at_the_console(appliance: &Appliance) -> Result<()> {
+    let from = appliance.guest.serial.text().len();
+    let step = |typed: &str, mark: &str| -> Result<()> {
+        let from = appliance.guest.serial.text().len();
+        appliance.guest.type_serial(typed)?;
+        shown(appliance, from, mark, SHOWN_WITHIN).map(|_| ())
+    };
+    step("\r", "n network")?;
+    for part in ["   handed", "https://10.0.2.15/", "store: ready", "SHA256:"] {
+        shown(appliance, from, part, SHOWN_WITHIN)?;
+    }
+    step("e", "EVERYTHING is removed")?;
+    step("guard\r", "nothing was done")?;
+    step("n", "network: DHCP")?;
+    step("s", "static address")?;
+    step("eth0\r10.0.2.15/24\r10.0.2.2\r\r", "k keeps it")?;
+    step("k", "done")?;
+    appliance.eventually("/api/vakt/v1/config", |text| {
+        (text.contains("10.0.2.15/24") && text.contains("\"pending\":null")).then_some(())
+    })
+}
+
+/// Certificate, machine id and public SSH keys, as the pages tell somebody who signs in with the password whose hash was
+/// handed in.
+fn identity(appliance: &Appliance, fingerprint: &str) -> Result<Vec<String>> {
+    let mut visitor = Visitor::new(appliance.https);
+    visitor.open("/sign-in")?;
+    let answer = visitor.send("/sign-in", &[("user", "admin"), ("password", PASSWORD), ("next", "/box")])?;
+    visitor.expect(&answer, 200)?;
+    ensure!(answer.fingerprint == fingerprint, "another certificate answers");
+    let (_, rest) = visitor.page().split_once("id=\"machine-id\">").context("no machine id on the page")?;
+    let id = rest.split('<').next().unwrap_or_default().to_owned();
+    ensure!(id.len() == 32, "{id:?} is no machine id");
+    ensure!(visitor.page().contains("handed"), "the box has another name:\n{}", visitor.page());
+    let keys: Vec<String> = visitor
+        .page()
+        .match_indices("ssh-ed25519 ")
+        .map(|(at, _)| visitor.page()[at..at + 80].to_owned())
+        .collect();
+    ensure!(keys.len() == 2, "{keys:?} on the page");
+    Ok([vec![fingerprint.to_owned(), id], keys].concat())
+}
+
+/// The rest of the first line behind `from` that has `mark` in it.
+fn shown(appliance: &Appliance, from: usize, mark: &str, within: Duration) -> Result<String> {
+    let until = Instant::now() + within;
+    loop {
+        let text = appliance.guest.serial.text();
+        let new = text.get(from..).unwrap_or_default();
+        if let Some((_, rest)) = new.split_once(mark)
+            && let Some(end) = rest.find(['\r', '\n', '\u{1b}'])
+        {
+            return Ok(rest[..end].trim().to_owned());
+        }
+        ensure!(Instant::now() < until, "{mark:?} was not seen in:\n{new}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn hash() -> Result<String> {
+    let mut child = Command::new(programs::path("vakt-web")?)
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("no input")?.write_all(PASSWORD.as_bytes())?;
+    Ok(String::from_utf8(child.wait_with_output()?.stdout)?.trim().to_owned())
+}
