@@ -7,7 +7,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -95,7 +95,8 @@ impl Netlink {
     }
 
     /// Takes every address away that is not among `wanted`, with its routes: one from a config that is no
-    /// longer in force, or from a lease of another life of this service. Link-local ones are the kernel's.
+    /// longer in force, or from a lease of another life of this service. Link-local ones and those with a
+    /// lifetime (made from router advertisements) are the kernel's.
     ///
     /// # Errors
     /// When the kernel does not answer or refuses.
@@ -178,10 +179,10 @@ fn address_message(link: &Link, address: IpAddr, prefix: u8) -> AddressMessage {
     message
 }
 
-/// The address that a dump names, when it is one of `link`.
+/// The address that a dump names, when it is one of `link` that somebody set for good (IFA_F_PERMANENT).
 fn address_on(link: &Link, message: RouteNetlinkMessage) -> Option<(IpAddr, u8)> {
     let RouteNetlinkMessage::NewAddress(found) = message else { return None };
-    if found.header.index != link.index {
+    if found.header.index != link.index || !found.header.flags.contains(AddressHeaderFlags::Permanent) {
         return None;
     }
     // IPv4 tells its own as Local (Address is the other end of a point-to-point link), IPv6 as Address.
@@ -211,4 +212,24 @@ fn ethernet(message: RouteNetlinkMessage) -> Option<Link> {
         }
     }
     Some(Link { index: link.header.index, name: name?, mac: mac? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_without_a_lifetime_are_ours_to_take_away() {
+        let link = Link { index: 2, name: "eth0".into(), mac: [2, 0, 0, 0, 0, 1] };
+        let address: IpAddr = "2001:db8::5".parse().unwrap();
+        for (flags, index, expected) in [
+            (AddressHeaderFlags::Permanent, 2, Some((address, 64))),
+            (AddressHeaderFlags::empty(), 2, None),
+            (AddressHeaderFlags::Permanent, 3, None),
+        ] {
+            let mut message = address_message(&Link { index, ..link.clone() }, address, 64);
+            message.header.flags = flags;
+            assert_eq!(address_on(&link, RouteNetlinkMessage::NewAddress(message)), expected);
+        }
+    }
 }
