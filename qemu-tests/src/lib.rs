@@ -8,6 +8,7 @@ pub mod bench;
 pub mod browser;
 pub mod container;
 pub mod guest;
+pub mod lan;
 pub mod programs;
 pub mod slots;
 pub mod systemd_peer;
