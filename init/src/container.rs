@@ -30,6 +30,8 @@ struct Options {
     maps: Vec<String>,
     esp: Option<PathBuf>,
     slot: Option<PathBuf>,
+    /// A network of its own, which the network service sets up; whoever started it puts interfaces into it.
+    own_network: bool,
 }
 
 /// Runs a container until it ends; SIGTERM and SIGINT are passed on to its init.
@@ -41,7 +43,10 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(rustix::process::geteuid().is_root(), "a container needs root");
     let cgroup = make_cgroup()?;
     let signals = sys::signal_fd(&[libc::SIGTERM, libc::SIGINT, libc::SIGCHLD])?;
-    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if options.own_network {
+        namespaces |= libc::CLONE_NEWNET;
+    }
     let own = File::open(&cgroup)?;
     let forked =
         sys::fork_into(CloneArgs { namespaces, cgroup: Some(own.as_fd()) }).context("cannot clone")?;
@@ -70,6 +75,10 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
+        if flag == "--own-network" {
+            options.own_network = true;
+            continue;
+        }
         let value = rest.next().with_context(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--root" => options.root = value.into(),
@@ -194,6 +203,9 @@ fn exec_stage2(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
     let mut arguments = vec!["/usr/bin/vakt-init".to_owned(), "stage2".into(), "--container".into()];
     arguments.push(format!("--cgroup={}", services.display()));
     arguments.extend(options.maps.iter().map(|map| format!("--map={map}")));
+    if options.own_network {
+        arguments.push("--own-network".into());
+    }
     if options.config.is_some() {
         arguments.push(format!("--config={CONFIG_INSIDE}"));
     }

@@ -26,14 +26,12 @@ const EVERY_ROOM: &[&str] = &[
     "ProtectHome=yes",
     "PrivateTmp=yes",
     "ProtectControlGroups=yes",
-    "ProtectKernelTunables=yes",
     // Namespaces of its own.
     "PrivateMounts=yes",
     "PrivateIPC=yes",
     "RemoveIPC=yes",
     "ProtectHostname=yes",
     // No capability for them, and seccomp.
-    "ProtectClock=yes",
     "ProtectKernelModules=yes",
     "KeyringMode=private",
     "LockPersonality=yes",
@@ -114,6 +112,12 @@ fn unit(plan: &Plan, manifest: &Manifest) -> String {
     lines.push(format!("LimitNOFILE={}", plan.nofile_max));
     lines.push(format!("MemoryMax={}M", manifest.limits.memory_max_mib));
     lines.push(format!("TasksMax={}", manifest.limits.pids_max));
+    if sandbox.settings.is_empty() {
+        lines.push("ProtectKernelTunables=yes".to_owned());
+    }
+    if !sandbox.syscalls.contains(&SyscallGroup::Clock) {
+        lines.push("ProtectClock=yes".to_owned());
+    }
     if !sandbox.network {
         // An empty network namespace reaches no address at all.
         lines.push("PrivateNetwork=yes".to_owned());
@@ -136,7 +140,7 @@ fn unit(plan: &Plan, manifest: &Manifest) -> String {
     lines.push(format!("SystemCallFilter={}", system_calls(plan)));
     for shown in &plan.shown {
         let directive = match shown.access {
-            Access::Write => "BindPaths",
+            Access::Write | Access::Setting => "BindPaths",
             Access::Device => continue,
             Access::Read | Access::Sockets => "BindReadOnlyPaths",
         };
@@ -152,7 +156,8 @@ fn families(kinds: &[SocketKind]) -> String {
         match kind {
             SocketKind::Unix => &["AF_UNIX"],
             SocketKind::Tcp | SocketKind::Udp => &["AF_INET", "AF_INET6"],
-            SocketKind::NetlinkRoute => &["AF_NETLINK"],
+            SocketKind::NetlinkRoute | SocketKind::NetlinkNetfilter => &["AF_NETLINK"],
+            SocketKind::Icmp6 => &["AF_INET6"],
         }
     };
     let mut names: Vec<&str> = Vec::new();
@@ -167,9 +172,11 @@ fn families(kinds: &[SocketKind]) -> String {
 /// The names of the system calls that seccomp lets through.
 fn system_calls(plan: &Plan) -> String {
     let bpf: &[calls::Call] = if plan.syscalls.contains(&SyscallGroup::Bpf) { calls::BPF } else { &[] };
+    let clock: &[calls::Call] = if plan.syscalls.contains(&SyscallGroup::Clock) { calls::CLOCK } else { &[] };
     let mut names: Vec<&str> = calls::base()
         .chain(calls::JUDGED.iter().copied())
         .chain(bpf.iter().copied())
+        .chain(clock.iter().copied())
         .map(|(name, _)| name.trim_start_matches("SYS_"))
         .collect();
     names.sort_unstable();

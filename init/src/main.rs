@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: vakt-init container --root DIR --state DIR [--config FILE] [--map PORT=ADDR:PORT]...
-                           [--esp FILE --slot FILE]
+                           [--esp FILE --slot FILE] [--own-network]
        vakt-init exec --service NAME [--pid PID] -- PROGRAM [ARG]...
        vakt-init check FILE        checks a machine config
        vakt-init exposure [--unit NAME] [--services DIR]

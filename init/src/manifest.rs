@@ -41,7 +41,7 @@ pub struct Manifest {
     /// Where there is none, it is not.
     #[serde(default)]
     pub slot: bool,
-    /// Only in the booted image, not in a container: network set-up, for one.
+    /// Only where the network is the machine's own: in the booted image, or in a container with `--own-network`.
     #[serde(default)]
     pub machine_only: bool,
     /// Sockets that init opens and hands over.
@@ -124,6 +124,8 @@ pub struct Sandbox {
     pub measure: Vec<PathBuf>,
     /// Resolve names: `/etc` with hosts and resolv.conf, as the network service keeps them.
     pub names: bool,
+    /// Directories of kernel settings to change, below /proc/sys; those that the kernel lacks are passed over.
+    pub settings: Vec<PathBuf>,
     /// The machine's /proc, read-only.
     pub proc: bool,
     /// The machine's /sys, read-only.
@@ -146,6 +148,10 @@ pub enum SocketKind {
     Udp,
     /// NETLINK_ROUTE.
     NetlinkRoute,
+    /// NETLINK_NETFILTER.
+    NetlinkNetfilter,
+    /// Raw ICMPv6, which needs CAP_NET_RAW as well.
+    Icmp6,
 }
 
 /// System calls beyond what every service needs.
@@ -154,6 +160,8 @@ pub enum SocketKind {
 pub enum SyscallGroup {
     /// bpf(2) and perf_event_open(2).
     Bpf,
+    /// clock_settime(2), clock_adjtime(2) and adjtimex(2). Without CAP_SYS_TIME they only tell.
+    Clock,
 }
 
 /// Why the manifests cannot be used.

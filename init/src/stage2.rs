@@ -51,6 +51,9 @@ const ESP_LABEL: &str = "vakt-esp";
 /// The time last seen.
 const CLOCK: &str = "/state/init/clock";
 
+/// What no service of a container has.
+const SETS_CLOCK: &str = "CAP_SYS_TIME";
+
 /// Datagrams that a unix socket queues. The kernel's 10 would hold up a burst of service lines.
 const DATAGRAMS_QUEUED: &str = "512";
 
@@ -65,6 +68,8 @@ struct Options {
     esp: Option<PathBuf>,
     slot: Option<PathBuf>,
     container: bool,
+    /// In a container: the network namespace is its own.
+    own_network: bool,
     config: Option<PathBuf>,
     cgroup: Option<PathBuf>,
     ports: PortMap,
@@ -113,13 +118,17 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     // As early as there is a place to write: from here on this boot counts, and a hang is seen.
     let found = begin(&options, &mut console, &mut status)?;
     let desk = configure(&options, places, &mut console, &mut status)?;
-    if !options.container {
+    if !options.container || options.own_network {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
     }
     let cgroups = Cgroups::new(&options.cgroup.clone().unwrap_or_else(|| "/sys/fs/cgroup/vakt".into()))?;
     status.bounded = cgroups.bounded();
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
-    manifests.retain(|_, manifest| !(options.container && manifest.machine_only));
+    if options.container {
+        manifests.retain(|_, manifest| !manifest.machine_only || options.own_network);
+        // The clock is the host's.
+        manifests.values_mut().for_each(|manifest| manifest.sandbox.capabilities.retain(|c| c != SETS_CLOCK));
+    }
     let ports = std::mem::take(&mut options.ports);
     let quotas = if options.container { None } else { Quotas::of(Path::new("/state"))? };
     if quotas.is_none() && !options.container {
@@ -226,6 +235,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
             Some(("--cgroup", directory)) => options.cgroup = Some(directory.into()),
             Some(("--map", map)) => options.ports.add(map).map_err(anyhow::Error::msg)?,
             None if argument == "--container" => options.container = true,
+            None if argument == "--own-network" => options.own_network = true,
             _ => anyhow::bail!("stage2 does not know {argument:?}"),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -57,6 +57,15 @@ pub struct Container {
     directory: tempfile::TempDir,
 }
 
+/// What a container is started with.
+struct Started {
+    directory: tempfile::TempDir,
+    tree: PathBuf,
+    state: PathBuf,
+    https: SocketAddr,
+    syslog: SocketAddr,
+}
+
 /// Why a container cannot run here, or `None` when it can.
 pub fn missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
@@ -97,30 +106,48 @@ impl Container {
         let flags = change(&tree)?;
         let state = directory.path().join("state");
         fs::create_dir(&state)?;
-        Container::start_in(directory, &tree, state, machine_config, &flags)
+        let (https, syslog) = (free_port()?, free_port()?);
+        let maps = [(443, https), (514, syslog)];
+        let maps = maps.iter().flat_map(|(port, to)| ["--map".to_owned(), format!("{port}={to}")]);
+        let flags: Vec<String> = maps.chain(flags).collect();
+        let started = Started { directory, tree, state, https, syslog };
+        Container::start_in(started, machine_config, &flags, |_| Ok(()))
+    }
+
+    /// Starts one with a network of its own, whose interfaces `plug` puts into the namespace of the pid that it is
+    /// given, and waits until the pages answer at `address`.
+    ///
+    /// # Errors
+    /// When it does not get ready, or `plug` fails.
+    pub fn start_on_network(
+        machine_config: &str,
+        address: IpAddr,
+        plug: impl FnOnce(i32) -> Result<()>,
+    ) -> Result<Container> {
+        let directory = tempfile::Builder::new().prefix("vakt-container").tempdir()?;
+        let (tree, state) = (directory.path().join("tree"), directory.path().join("state"));
+        stage(&workspace(), &programs::directory()?, &trusted_root(None, &workspace())?, &tree)?;
+        fs::create_dir(&state)?;
+        let (https, syslog) = ((address, 443).into(), (address, 514).into());
+        let started = Started { directory, tree, state, https, syslog };
+        Container::start_in(started, machine_config, &["--own-network".to_owned()], plug)
     }
 
     fn start_in(
-        directory: tempfile::TempDir,
-        tree: &Path,
-        state: PathBuf,
+        started: Started,
         machine_config: &str,
         flags: &[String],
+        plug: impl FnOnce(i32) -> Result<()>,
     ) -> Result<Container> {
+        let Started { directory, tree, state, https, syslog } = started;
         let config = directory.path().join("vakt.toml");
         fs::write(&config, machine_config)?;
-        let (https, syslog) = (free_port()?, free_port()?);
         let mut command = Command::new(tree.join("usr/bin/vakt-init"));
-        command.arg("container").arg("--root").arg(tree).arg("--state").arg(&state);
-        command.arg("--config").arg(&config);
-        command
-            .arg("--map")
-            .arg(format!("443={https}"))
-            .arg("--map")
-            .arg(format!("514={syslog}"))
-            .args(flags);
+        command.arg("container").arg("--root").arg(&tree).arg("--state").arg(&state);
+        command.arg("--config").arg(&config).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (child, console, pid) = launch(&mut command)?;
+        let plugged = plug(pid);
         let mut container = Container {
             command,
             child,
@@ -132,6 +159,7 @@ impl Container {
             state,
             directory,
         };
+        plugged?;
         container.wait_until_ready()?;
         Ok(container)
     }

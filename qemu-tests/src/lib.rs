@@ -10,6 +10,7 @@ pub mod browser;
 pub mod container;
 pub mod guest;
 pub mod harness;
+pub mod lan;
 pub mod programs;
 pub mod slots;
 pub mod systemd_peer;

@@ -84,6 +84,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("update", "connect", "/run/vakt/store/http.sock"),
     ("update", "write", "/dev/vda"),
     ("update", "mknod", "/state/update/vda"),
+    // What asks for the time changes no network, and nothing that others read.
+    ("time", "write", "/etc/ntp-servers"),
+    ("time", "read", "/state"),
+    ("time", "socket", "16,3,0"),
+    ("time", "socket", "2,3,1"),
 ];
 
 /// Attempts on the kernel that no service may make, with those that may.
@@ -135,6 +140,8 @@ const POSSIBLE: &[(&str, &str, &str)] = &[
     ("update", "write", "/state/update/probe"),
     ("update", "socket", "2,1,0"),
     ("update", "connect", "/run/vakt/init/http.sock"),
+    ("time", "read", "/etc"),
+    ("time", "socket", "2,2,0"),
 ];
 
 fn main() -> ExitCode {

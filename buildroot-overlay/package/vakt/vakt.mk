@@ -21,7 +21,8 @@ VAKT_PROGRAMS = \
 	vakt-collector \
 	vakt-repair \
 	vakt-web \
-	vakt-update
+	vakt-update \
+	vakt-time
 
 # A checkout holds gigabytes that no build needs.
 VAKT_EXCLUDE = --exclude /target --exclude /.git --exclude /vendor

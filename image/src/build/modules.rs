@@ -37,6 +37,12 @@ const WANTED: &[&str] = &[
     "hv_netvsc",
     "ena",
     "gve",
+    "8021q",
+    "bonding",
+    // The firewall; its family, chain and most expressions are in the first.
+    "nf_tables",
+    "nf_conntrack",
+    "nft_ct",
     // What tells how the last boot ended: the watchdogs of QEMU and of ACPI, panics kept by the firmware.
     "i6300esb",
     "wdat_wdt",

@@ -15,8 +15,16 @@ pub enum Profile {
 }
 
 /// The programs of an image.
-pub const PROGRAMS: [&str; 7] =
-    ["vakt-init", "vakt-store", "vakt-log", "vakt-collector", "vakt-repair", "vakt-web", "vakt-update"];
+pub const PROGRAMS: [&str; 8] = [
+    "vakt-init",
+    "vakt-store",
+    "vakt-log",
+    "vakt-collector",
+    "vakt-repair",
+    "vakt-web",
+    "vakt-update",
+    "vakt-time",
+];
 
 /// Builds them and returns the directory that they are in.
 ///

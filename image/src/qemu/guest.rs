@@ -103,6 +103,14 @@ impl Guest {
         qmp::command(&self.qmp, "send-key", &json!({ "keys": keys }))
     }
 
+    /// Pulls the cable of the network card of `taps[place]`, or puts it in.
+    ///
+    /// # Errors
+    /// When QEMU does not take the command.
+    pub fn cable(&self, place: usize, is_in: bool) -> anyhow::Result<()> {
+        qmp::command(&self.qmp, "set_link", &json!({ "name": format!("card{place}"), "up": is_in }))
+    }
+
     /// Whether QEMU has ended, and how.
     ///
     /// # Errors

@@ -49,6 +49,17 @@ pub struct Reach {
     pub carrier: PathBuf,
 }
 
+/// A network card on a tap interface of this host, which is there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// The interface's name.
+    pub interface: String,
+    /// The card's hardware address.
+    pub mac: String,
+    /// Where every frame is recorded, as pcap.
+    pub capture: Option<PathBuf>,
+}
+
 /// Where QEMU records every write and flush of the disk (its blklogwrites driver).
 #[derive(Clone, Debug)]
 pub struct WriteLog(pub PathBuf);
@@ -83,8 +94,10 @@ pub struct Machine {
     pub forwards: Vec<Forward>,
     /// Addresses reachable outwards.
     pub reaches: Vec<Reach>,
-    /// Whether it has a network card.
+    /// Whether it has a network card with the forwarded ports.
     pub has_network: bool,
+    /// Further network cards, `tap0` and so on for [`super::Guest::cable`].
+    pub taps: Vec<Tap>,
     /// What its clock says at power-on, as `1970-01-01T00:00:00`; `None` for the host's time.
     pub clock: Option<String>,
     /// A hardware watchdog (i6300esb), which resets the machine.
@@ -108,6 +121,7 @@ impl Machine {
             forwards: Vec::new(),
             reaches: Vec::new(),
             has_network: true,
+            taps: Vec::new(),
             clock: None,
             watchdog: false,
             restarts: false,
@@ -162,6 +176,15 @@ impl Machine {
         }
         if self.has_network {
             add(&["-netdev", &self.network(), "-device", "virtio-net-pci,netdev=net"]);
+        }
+        for (place, tap) in self.taps.iter().enumerate() {
+            let netdev = format!("tap,id=tap{place},ifname={},script=no,downscript=no", tap.interface);
+            let device = format!("virtio-net-pci,id=card{place},netdev=tap{place},mac={}", tap.mac);
+            add(&["-netdev", &netdev, "-device", &device]);
+            if let Some(file) = &tap.capture {
+                let file = escaped(file);
+                add(&["-object", &format!("filter-dump,id=dump{place},netdev=tap{place},file={file}")]);
+            }
         }
         all
     }

@@ -14,5 +14,5 @@ mod serial;
 
 pub use accelerator::kvm_works;
 pub use guest::Guest;
-pub use machine::{Boot, Credential, Forward, Machine, Reach, WriteLog};
+pub use machine::{Boot, Credential, Forward, Machine, Reach, Tap, WriteLog};
 pub use serial::Serial;

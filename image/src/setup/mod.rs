@@ -49,3 +49,32 @@ pub fn ensure(need: Need) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// A package's files, unpacked into the cache and not installed: for programs whose packages start daemons.
+///
+/// # Errors
+/// When apt cannot fetch it, or dpkg cannot unpack it.
+pub fn unpacked(package: &str) -> anyhow::Result<std::path::PathBuf> {
+    let directory = crate::cache::directory().join("unpacked").join(package);
+    if directory.exists() {
+        return Ok(directory);
+    }
+    let parent = directory.parent().unwrap_or(&directory);
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    let apt = Apt::open()?;
+    apt.update()?;
+    // Without a version apt takes the host's own release, whose libraries are there.
+    let fresh = tempfile::tempdir_in(parent)?;
+    run(apt.get().args(["download", package]).current_dir(fresh.path()))
+        .with_context(|| format!("cannot download {package}"))?;
+    let file = std::fs::read_dir(fresh.path())?.flatten().next();
+    let file = file.with_context(|| format!("apt brought no file for {package}"))?.path();
+    run(std::process::Command::new("dpkg").arg("-x").arg(&file).arg(fresh.path().join("files")))?;
+    // By rename: a directory that is there is whole.
+    match std::fs::rename(fresh.path().join("files"), &directory) {
+        Err(error) if !directory.exists() => {
+            Err(error).with_context(|| format!("cannot keep {}", directory.display()))
+        }
+        _ => Ok(directory),
+    }
+}

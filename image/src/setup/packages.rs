@@ -78,6 +78,17 @@ const TEST: &[Package] = &[
     package("openssh-client", &["ssh-keygen"]),
     package("util-linux", &["unshare"]),
     package("iproute2", &["ip"]),
+    // DHCP, DNS and router advertisements for the network's test; no daemon comes with it.
+    package("dnsmasq-base", &["dnsmasq"]),
+    // What chronyd is linked to, which is unpacked and not installed.
+    package(
+        "libgnutls30",
+        &["/usr/lib/x86_64-linux-gnu/libgnutls.so.30", "/usr/lib/aarch64-linux-gnu/libgnutls.so.30"],
+    ),
+    package(
+        "libseccomp2",
+        &["/usr/lib/x86_64-linux-gnu/libseccomp.so.2", "/usr/lib/aarch64-linux-gnu/libseccomp.so.2"],
+    ),
     // The browser that signs in.
     package("chromium", &["chromium"]),
 ];

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use vakt_wire::config::{MachineConfig, SshKey};
+use vakt_wire::config::{Hostname, MachineConfig, SshKey};
 use vakt_wire::role::Role;
 
 use super::identity;
@@ -68,15 +68,17 @@ pub fn write_slices(places: &Places, config: &MachineConfig) -> anyhow::Result<V
     Ok(changed)
 }
 
-/// Makes the directory that rooms see as /etc: hosts with our own name, and an empty resolv.conf that
-/// the network service fills.
+/// Makes the directory that rooms see as /etc: hosts with our own name, and empty lists of name servers
+/// and time servers that the network service fills.
 ///
 /// # Errors
 /// When it cannot be written or given away.
 pub fn write_etc(directory: &Path, config: &MachineConfig) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    write_hosts(directory, config)?;
-    write_readable(&directory.join("resolv.conf"), "")?;
+    write_hosts(directory, &config.hostname)?;
+    for learned in ["resolv.conf", "ntp-servers"] {
+        write_readable(&directory.join(learned), "")?;
+    }
     let uid = Role::Network.uid();
     chown(directory, Some(uid), Some(uid))
         .with_context(|| format!("cannot give {} away", directory.display()))
@@ -86,8 +88,8 @@ pub fn write_etc(directory: &Path, config: &MachineConfig) -> anyhow::Result<()>
 ///
 /// # Errors
 /// When it cannot be written or given away.
-pub fn write_hosts(directory: &Path, config: &MachineConfig) -> anyhow::Result<()> {
-    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n", name = config.hostname);
+pub fn write_hosts(directory: &Path, name: &Hostname) -> anyhow::Result<()> {
+    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n");
     write_readable(&directory.join("hosts"), &hosts)
 }
 

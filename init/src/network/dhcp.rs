@@ -1,103 +1,112 @@
 //! DHCPv4 on the wire: broadcast UDP bound to one interface.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::AsFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
 use dhcproto::v4::{self, DhcpOption, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 
 use super::lease::{Answer, Client, Grant, Message, Step};
-use super::netlink::{Link, Netlink};
-use super::{Held, same_family};
+use super::seen::Link;
 use crate::machine::identity::random;
 use crate::sys;
 
 /// Longest answer that is read (RFC 2131 lets servers send 576; jumbo frames carry no more).
 const ANSWER_BYTES_MAX: usize = 9000;
 
-/// After a failure of the socket itself, the next try comes this much later.
-const RETRY: Duration = Duration::from_secs(5);
+/// Answers read of one link before the others have their turn.
+const ANSWERS_MAX: usize = 16;
 
-/// Keeps a lease on `link` for ever; `tell` hears of each change of address.
-pub fn run(link: &Link, tell: &dyn Fn(Option<Held>)) {
-    loop {
-        // It ends only with an error: the interface went away, or the socket was refused.
-        if let Err(error) = keep_lease(link, tell) {
-            eprintln!("network: dhcp on {}: {error:#}", link.name);
-        }
-        std::thread::sleep(RETRY);
-    }
-}
-
-fn keep_lease(link: &Link, tell: &dyn Fn(Option<Held>)) -> anyhow::Result<()> {
-    let socket = open(link)?;
-    let transaction = u32::from_ne_bytes(random::<4>()?);
-    let mut client = Client::new(sys::now_ms());
-    let mut buffer = vec![0; ANSWER_BYTES_MAX];
-    loop {
-        let mut steps = client.tick(sys::now_ms());
-        let wait = client.due_ms().saturating_sub(sys::now_ms()).clamp(1, 3_600_000);
-        if steps.is_empty() {
-            socket.set_read_timeout(Some(Duration::from_millis(wait)))?;
-            if let Ok(length) = socket.recv(&mut buffer)
-                && let Some(answer) = decode(&buffer[..length], transaction, link)
-            {
-                steps = client.answer(sys::now_ms(), answer);
-            }
-        }
-        for step in steps {
-            carry_out(step, link, &socket, transaction, tell)?;
-        }
-    }
-}
-
-fn open(link: &Link) -> anyhow::Result<UdpSocket> {
-    let socket =
-        UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68)).context("cannot bind UDP port 68")?;
-    sys::bind_to_device(socket.as_fd(), &link.name)
-        .with_context(|| format!("cannot bind to {}", link.name))?;
-    socket.set_broadcast(true)?;
-    Ok(socket)
-}
-
-fn carry_out(
-    step: Step,
-    link: &Link,
-    socket: &UdpSocket,
+/// One link's DHCP: its socket, and where its client stands.
+#[derive(Debug)]
+pub struct Port {
+    socket: UdpSocket,
+    client: Client,
     transaction: u32,
-    tell: &dyn Fn(Option<Held>),
-) -> anyhow::Result<()> {
-    match step {
-        Step::Send(message) => {
-            let bytes = encode(&message, transaction, link)?;
-            // No carrier yet is no reason to stop: the next try comes.
-            let _ = socket.send_to(&bytes, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
-        }
-        Step::Use(grant) => {
-            let mut netlink = Netlink::open()?;
-            netlink.add_address(link, grant.address.into(), grant.prefix)?;
-            netlink.keep_only(link, &[(grant.address.into(), grant.prefix)])?;
-            if let Some(router) =
-                grant.router.filter(|router| same_family((*router).into(), grant.address.into()))
-            {
-                netlink.add_default_route(link, router.into())?;
-            }
-            let address = format!("{}/{}", grant.address, grant.prefix);
-            tell(Some(Held { address, dns: grant.dns.into_iter().map(Into::into).collect() }));
-        }
-        Step::Drop(grant) => {
-            Netlink::open()?.remove_address(link, grant.address.into(), grant.prefix)?;
-            tell(None);
-        }
-    }
-    Ok(())
+    mac: [u8; 6],
+    /// Whether there was a cable when it was last looked.
+    pub carrier: bool,
 }
 
-fn encode(message: &Message, transaction: u32, link: &Link) -> anyhow::Result<Vec<u8>> {
+impl Port {
+    /// Begins on `link`, with a fresh transaction.
+    ///
+    /// # Errors
+    /// When the socket is refused.
+    pub fn open(link: &Link) -> anyhow::Result<Port> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
+            .context("cannot make a UDP socket")?;
+        // Before bind(2): port 68 is then taken once for each interface, not once for all.
+        sys::bind_to_device(socket.as_fd(), &link.name)
+            .with_context(|| format!("cannot bind to {}", link.name))?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68)).context("cannot bind UDP port 68")?;
+        let socket = UdpSocket::from(socket);
+        socket.set_broadcast(true)?;
+        let transaction = u32::from_ne_bytes(random::<4>()?);
+        let client = Client::new(sys::now_ms());
+        Ok(Port { socket, client, transaction, mac: link.mac, carrier: link.carrier })
+    }
+
+    /// When [`Port::turn`] is due.
+    pub fn due_ms(&self) -> u64 {
+        self.client.due_ms()
+    }
+
+    /// The cable is in again.
+    pub fn link_up(&mut self, now_ms: u64) {
+        self.client.link_up(now_ms);
+    }
+
+    /// Reads answers and sends what is due. Returns what became of the lease: `Some(Some(_))` when it is new,
+    /// `Some(None)` when it is lost, `None` when nothing changed.
+    ///
+    /// # Errors
+    /// When a message cannot be encoded, or the socket failed for good.
+    pub fn turn(&mut self, now_ms: u64) -> anyhow::Result<Option<Option<Grant>>> {
+        let mut steps = Vec::new();
+        let mut buffer = vec![0; ANSWER_BYTES_MAX];
+        for _ in 0..ANSWERS_MAX {
+            match self.socket.recv(&mut buffer) {
+                Ok(length) => {
+                    if let Some(answer) = decode(&buffer[..length], self.transaction, &self.mac) {
+                        steps.extend(self.client.answer(now_ms, answer));
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("cannot receive"),
+            }
+        }
+        if self.carrier {
+            steps.extend(self.client.tick(now_ms));
+        }
+        let mut became = None;
+        for step in steps {
+            match step {
+                Step::Send(message) => {
+                    let bytes = encode(&message, self.transaction, &self.mac)?;
+                    // A link that is not ready is no reason to stop: the next try comes.
+                    let _ = self.socket.send_to(&bytes, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
+                }
+                Step::Use(grant) => became = Some(Some(grant)),
+                Step::Drop(_) => became = Some(None),
+            }
+        }
+        Ok(became)
+    }
+}
+
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn encode(message: &Message, transaction: u32, mac: &[u8; 6]) -> anyhow::Result<Vec<u8>> {
     let mut packet = v4::Message::default();
-    packet.set_xid(transaction).set_flags(v4::Flags::default().set_broadcast()).set_chaddr(&link.mac);
+    packet.set_xid(transaction).set_flags(v4::Flags::default().set_broadcast()).set_chaddr(mac);
     let mut add = |option| {
         packet.opts_mut().insert(option);
     };
@@ -106,6 +115,8 @@ fn encode(message: &Message, transaction: u32, link: &Link) -> anyhow::Result<Ve
         OptionCode::Router,
         OptionCode::DomainNameServer,
         OptionCode::AddressLeaseTime,
+        OptionCode::NtpServers,
+        OptionCode::Hostname,
     ]));
     match message {
         Message::Discover => add(DhcpOption::MessageType(MessageType::Discover)),
@@ -113,6 +124,10 @@ fn encode(message: &Message, transaction: u32, link: &Link) -> anyhow::Result<Ve
             add(DhcpOption::MessageType(MessageType::Request));
             add(DhcpOption::RequestedIpAddress(grant.address));
             add(DhcpOption::ServerIdentifier(grant.server));
+        }
+        Message::Verify(grant) => {
+            add(DhcpOption::MessageType(MessageType::Request));
+            add(DhcpOption::RequestedIpAddress(grant.address));
         }
         Message::Renew(grant) => {
             add(DhcpOption::MessageType(MessageType::Request));
@@ -125,10 +140,9 @@ fn encode(message: &Message, transaction: u32, link: &Link) -> anyhow::Result<Ve
 }
 
 /// An answer to our transaction, or `None` for anything else.
-fn decode(bytes: &[u8], transaction: u32, link: &Link) -> Option<Answer> {
+fn decode(bytes: &[u8], transaction: u32, mac: &[u8; 6]) -> Option<Answer> {
     let packet = v4::Message::decode(&mut Decoder::new(bytes)).ok()?;
-    if packet.xid() != transaction || packet.opcode() != v4::Opcode::BootReply || packet.chaddr() != link.mac
-    {
+    if packet.xid() != transaction || packet.opcode() != v4::Opcode::BootReply || packet.chaddr() != mac {
         return None;
     }
     let option = |code| packet.opts().get(code);
@@ -155,6 +169,14 @@ fn decode(bytes: &[u8], transaction: u32, link: &Link) -> Option<Answer> {
             Some(DhcpOption::DomainNameServer(servers)) => servers.clone(),
             _ => Vec::new(),
         },
+        ntp: match option(OptionCode::NtpServers) {
+            Some(DhcpOption::NtpServers(servers)) => servers.clone(),
+            _ => Vec::new(),
+        },
+        hostname: match option(OptionCode::Hostname) {
+            Some(DhcpOption::Hostname(name)) => Some(name.clone()),
+            _ => None,
+        },
         lease_s: match option(OptionCode::AddressLeaseTime) {
             Some(DhcpOption::AddressLeaseTime(seconds)) => Some(*seconds),
             _ => None,
@@ -173,19 +195,22 @@ mod tests {
 
     #[test]
     fn only_an_answer_to_our_own_transaction_counts() {
-        let link = Link { index: 2, name: "eth0".into(), mac: [2, 0, 0, 0, 0, 1] };
+        let mac = [2, 0, 0, 0, 0, 1];
         let mut reply = v4::Message::default();
-        reply.set_opcode(v4::Opcode::BootReply).set_xid(7).set_chaddr(&link.mac).set_yiaddr([10, 0, 2, 15]);
+        reply.set_opcode(v4::Opcode::BootReply).set_xid(7).set_chaddr(&mac).set_yiaddr([10, 0, 2, 15]);
         reply.opts_mut().insert(DhcpOption::MessageType(MessageType::Ack));
         reply.opts_mut().insert(DhcpOption::ServerIdentifier([10, 0, 2, 2].into()));
         reply.opts_mut().insert(DhcpOption::SubnetMask([255, 255, 255, 0].into()));
+        reply.opts_mut().insert(DhcpOption::NtpServers(vec![[10, 0, 2, 3].into()]));
+        reply.opts_mut().insert(DhcpOption::Hostname("box7".into()));
         let mut bytes = Vec::new();
         reply.encode(&mut Encoder::new(&mut bytes)).unwrap();
-        let Some(Answer::Ack(grant)) = decode(&bytes, 7, &link) else { panic!("no ack") };
+        let Some(Answer::Ack(grant)) = decode(&bytes, 7, &mac) else { panic!("no ack") };
         assert_eq!((grant.address, grant.prefix), ([10, 0, 2, 15].into(), 24));
-        assert_eq!(decode(&bytes, 8, &link), None);
-        assert_eq!(decode(&bytes[..100], 7, &link), None);
-        let other = Link { mac: [2, 0, 0, 0, 0, 2], ..link };
-        assert_eq!(decode(&bytes, 7, &other), None);
+        assert_eq!(decode(&bytes, 8, &mac), None);
+        assert_eq!(decode(&bytes[..100], 7, &mac), None);
+        assert_eq!(decode(&bytes, 7, &[2, 0, 0, 0, 0, 2]), None);
+        assert_eq!(grant.ntp, [Ipv4Addr::new(10, 0, 2, 3)]);
+        assert_eq!(grant.hostname.as_deref(), Some("box7"));
     }
 }

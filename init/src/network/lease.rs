@@ -8,6 +8,9 @@ const WAIT_MS_MIN: u64 = 2_000;
 /// The longest wait between two tries.
 const WAIT_MS_MAX: u64 = 64_000;
 
+/// Questions whether an address is good still, before it is kept unanswered (RFC 2131, section 3.2).
+const VERIFY_TRIES: u32 = 3;
+
 /// A lease without a time is asked for again after this long; RFC 2131 makes the option mandatory.
 const LEASE_S_DEFAULT: u32 = 3600;
 
@@ -24,6 +27,10 @@ pub struct Grant {
     pub router: Option<Ipv4Addr>,
     /// Name servers.
     pub dns: Vec<Ipv4Addr>,
+    /// Time servers (option 42).
+    pub ntp: Vec<Ipv4Addr>,
+    /// The name that the server gives this box.
+    pub hostname: Option<String>,
     /// Seconds it holds; renewed at half of it, asked from anyone at seven eighths.
     pub lease_s: Option<u32>,
 }
@@ -48,6 +55,8 @@ pub enum Message {
     Request(Grant),
     /// DHCPREQUEST for an address that is held.
     Renew(Grant),
+    /// DHCPREQUEST, whether an address is good still (INIT-REBOOT).
+    Verify(Grant),
 }
 
 /// What is to be done.
@@ -65,7 +74,16 @@ pub enum Step {
 enum State {
     Selecting,
     Requesting(Grant),
-    Bound { grant: Grant, since_ms: u64 },
+    Bound {
+        grant: Grant,
+        since_ms: u64,
+    },
+    /// The cable was out: the network may be another one now.
+    Verifying {
+        grant: Grant,
+        since_ms: u64,
+        tries_left: u32,
+    },
 }
 
 /// One interface's DHCP client.
@@ -88,6 +106,18 @@ impl Client {
         self.due_ms
     }
 
+    /// The cable is in, or in again: an address that is held may be of another network.
+    pub fn link_up(&mut self, now_ms: u64) {
+        match self.state.clone() {
+            State::Bound { grant, since_ms } | State::Verifying { grant, since_ms, .. } => {
+                self.state = State::Verifying { grant, since_ms, tries_left: VERIFY_TRIES };
+            }
+            State::Selecting | State::Requesting(_) => self.state = State::Selecting,
+        }
+        self.wait_ms = WAIT_MS_MIN;
+        self.due_ms = now_ms;
+    }
+
     /// Time has come: what to send, and whether an address has run out.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Step> {
         if now_ms < self.due_ms {
@@ -104,6 +134,17 @@ impl Client {
             }
             // The server that offered does not answer: begin again.
             State::Requesting(_) => self.begin_again(now_ms, Vec::new()),
+            State::Verifying { grant, since_ms, tries_left: 0 } => {
+                // Nobody answers; the lease still holds for its time.
+                self.due_ms = now_ms;
+                self.state = State::Bound { grant, since_ms };
+                Vec::new()
+            }
+            State::Verifying { grant, since_ms, tries_left } => {
+                self.wait(now_ms);
+                self.state = State::Verifying { grant: grant.clone(), since_ms, tries_left: tries_left - 1 };
+                vec![Step::Send(Message::Verify(grant))]
+            }
             State::Bound { grant, since_ms } => {
                 let end_ms = since_ms + lease_ms(&grant);
                 if now_ms >= end_ms {
@@ -126,12 +167,14 @@ impl Client {
                 vec![Step::Send(Message::Request(grant))]
             }
             (State::Requesting(_), Answer::Ack(grant)) => self.bind(now_ms, grant, Vec::new()),
-            (State::Bound { grant: old, .. }, Answer::Ack(grant)) => {
+            (State::Bound { grant: old, .. } | State::Verifying { grant: old, .. }, Answer::Ack(grant)) => {
                 let steps = if old.address == grant.address { Vec::new() } else { vec![Step::Drop(old)] };
                 self.bind(now_ms, grant, steps)
             }
             (State::Requesting(_), Answer::Nak) => self.begin_again(now_ms, Vec::new()),
-            (State::Bound { grant, .. }, Answer::Nak) => self.begin_again(now_ms, vec![Step::Drop(grant)]),
+            (State::Bound { grant, .. } | State::Verifying { grant, .. }, Answer::Nak) => {
+                self.begin_again(now_ms, vec![Step::Drop(grant)])
+            }
             // A late offer, or an answer that nobody asked for.
             _ => Vec::new(),
         }
@@ -170,6 +213,8 @@ mod tests {
             server: Ipv4Addr::new(10, 0, 2, 2),
             router: None,
             dns: Vec::new(),
+            ntp: Vec::new(),
+            hostname: None,
             lease_s: Some(1000),
         }
     }
@@ -225,5 +270,29 @@ mod tests {
         client.answer(0, Answer::Ack(grant(15)));
         assert_eq!(client.answer(9, Answer::Ack(grant(16))), [Step::Drop(grant(15)), Step::Use(grant(16))]);
         assert_eq!(client.answer(9, Answer::Offer(grant(17))), []);
+    }
+
+    #[test]
+    fn after_the_cable_was_out_the_address_is_verified_and_kept_unless_it_is_refused() {
+        let bound = || {
+            let mut client = Client::new(0);
+            client.tick(0);
+            client.answer(0, Answer::Offer(grant(15)));
+            client.answer(0, Answer::Ack(grant(15)));
+            client.link_up(5000);
+            assert_eq!(client.tick(5000), [Step::Send(Message::Verify(grant(15)))]);
+            client
+        };
+        assert_eq!(bound().answer(5010, Answer::Ack(grant(15))), [Step::Use(grant(15))]);
+        assert_eq!(bound().answer(5010, Answer::Nak), [Step::Drop(grant(15))]);
+        let mut silent = bound();
+        let mut sent = Vec::new();
+        while silent.due_ms() < 60_000 {
+            let now = silent.due_ms();
+            sent.extend(silent.tick(now));
+            assert!(sent.len() < 10);
+        }
+        assert_eq!(sent.iter().filter(|step| **step == Step::Send(Message::Verify(grant(15)))).count(), 2);
+        assert_eq!(sent.last(), Some(&Step::Send(Message::Renew(grant(15)))));
     }
 }

@@ -1,222 +1,283 @@
-//! The network service: addresses from the config, or by DHCP, over rtnetlink.
+//! The network service: brings the kernel's links, addresses and routes to the config, and keeps them there.
 //!
-//! A process of its own (uid `network`, CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, no paths), so
-//! that a hostile DHCP answer is not parsed by PID 1. It is ready when every interface of the config
-//! has an address, or when [`READY_WITHIN`] has passed: a box without a network still shows its
-//! console and keeps its logs.
+//! A process of its own (uid `network`, CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, few paths), so that a
+//! hostile DHCP answer is not parsed by PID 1. One loop: what the kernel tells, what DHCP answers and what time
+//! brings are heard; [`plan`] compares what there is with what is wanted; [`netlink`] does the difference. So a
+//! cable that is pulled, an interface that appears and a config that changed are one and the same thing.
+//!
+//! It is ready when every interface of the config has an address, or when [`READY_WITHIN`] has passed: a box
+//! without a network still shows its console and keeps its logs.
 
 mod dhcp;
+mod firewall;
 mod lease;
 mod netlink;
+mod news;
+mod plan;
+mod report;
+mod seen;
+mod settings;
+mod solicit;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use vakt_wire::config::{self, Interface, MachineConfig};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use vakt_wire::config::{self, INTERFACES_MAX, MachineConfig};
 
-use netlink::{Link, Netlink};
+use crate::manifest;
+use crate::sys;
+use netlink::Netlink;
+use news::{Advertised, News};
+use plan::{Duty, Leases, duty, plan};
+use report::{Report, Served, notify};
+use seen::Seen;
 
 /// An address may take this long before the service counts as ready without it.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN_MS: u64 = 20_000;
 
-/// Interfaces that are served; a thread each.
-const INTERFACES_MAX: usize = 16;
+/// Rounds of planning and doing in a row: a VLAN on a bond needs three.
+const ROUNDS_MAX: usize = 6;
 
-/// While no Ethernet interface is there, one is looked for this often.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What the kernel refused is tried again after this long.
+const RETRY_MS: u64 = 5_000;
 
-/// Name servers that resolvers look at (resolv.conf(5), MAXNS).
-const NAME_SERVERS_MAX: usize = 3;
+/// Between two looks at the kernel, however often it tells of changes: a cable that flaps costs little.
+const LOOK_EVERY_MS_MIN: u64 = 50;
 
-/// What an interface has at present.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Held {
-    /// Its addresses with their prefixes.
-    address: String,
-    /// The name servers that came with them.
-    dns: Vec<IpAddr>,
-}
+/// The loop turns at least this often.
+const TURN_MS_MAX: u64 = 60_000;
 
-/// What an interface's thread reports: its name and what it has.
-type Report = (String, Option<Held>);
+/// The services' manifests, which say what listens.
+const MANIFESTS: &str = "/usr/lib/vakt/services";
 
-/// Sets the network up and keeps its leases until SIGTERM, whose default action ends it: addresses
-/// stay, the kernel drops them with the machine.
+/// Sets the network up and keeps it until SIGTERM, which ends it: addresses and rules stay, the kernel drops them
+/// with the machine.
 ///
 /// # Errors
 /// When the config cannot be read or rtnetlink is refused.
 pub fn main() -> anyhow::Result<ExitCode> {
-    exit_on_sigterm()?;
+    // Process 1 of a pid namespace has no default action for SIGTERM.
+    let signals = sys::signal_fd(&[libc::SIGTERM, libc::SIGINT])?;
     let text =
         std::fs::read_to_string("/run/vakt/config.toml").context("cannot read /run/vakt/config.toml")?;
     let config = config::parse(&text).map_err(|error| anyhow::anyhow!("/run/vakt/config.toml: {error}"))?;
-    let (report, reports) = mpsc::sync_channel(64);
-    let interfaces = wanted(&config)?;
-    silence_others(&interfaces)?;
-    for (link, interface) in interfaces.iter().cloned() {
-        let report = report.clone();
-        std::thread::Builder::new()
-            .name(link.name.clone())
-            .stack_size(256 << 10)
-            .spawn(move || serve(&link, &interface, &report))
-            .context("cannot start an interface's thread")?;
-    }
-    report_for_ever(&config, interfaces.len(), &reports)
-}
-
-/// Process 1 of a pid namespace has no default action for SIGTERM, so one thread waits for it.
-fn exit_on_sigterm() -> anyhow::Result<()> {
-    let signals = crate::sys::signal_fd(&[libc::SIGTERM, libc::SIGINT])?;
-    rustix::fs::fcntl_setfl(&signals, rustix::fs::OFlags::empty())?;
-    std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
-        let mut info = [0u8; 128];
-        loop {
-            if rustix::io::read(&signals, &mut info).is_ok() {
-                crate::sys::exit_now(0);
-            }
-        }
-    })?;
-    Ok(())
-}
-
-/// The interfaces to serve with what the config says of each; without a word, DHCP on all Ethernet.
-fn wanted(config: &MachineConfig) -> anyhow::Result<Vec<(Link, Interface)>> {
-    let started = Instant::now();
+    raise_firewall(&config);
+    let mut service = Service::new(config)?;
     loop {
-        let links = Netlink::open()?.ethernet_links()?;
-        let mut found = Vec::new();
-        if config.network.interfaces.is_empty() {
-            for link in links {
-                if let Ok(name) = link.name.clone().try_into() {
-                    let interface = Interface { name, dhcp: true, addresses: Vec::new(), gateway: None };
-                    found.push((link, interface));
+        if service.wait(&signals)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        service.turn();
+    }
+}
+
+/// Before any link is switched on. A kernel without nf_tables is told of and lived with.
+fn raise_firewall(config: &MachineConfig) {
+    let raised = manifest::load(Path::new(MANIFESTS)).map_err(anyhow::Error::from).and_then(|manifests| {
+        let openings = firewall::openings(&manifests);
+        firewall::raise(&firewall::rules(&openings, &config.network.limits))?;
+        Ok(openings)
+    });
+    match raised {
+        Ok(openings) => {
+            notify(&format!("X_VAKT_CONSOLE=vakt: firewall lets in {}", report::listing(&openings)))
+        }
+        Err(error) => {
+            let line = format!("no firewall: every port that listens can be reached: {error:#}");
+            eprintln!("network: {line}");
+            notify(&format!("X_VAKT_CONSOLE=vakt: {line}\nX_VAKT_NOTE={line}"));
+        }
+    }
+}
+
+/// All that the service holds.
+struct Service {
+    config: MachineConfig,
+    netlink: Netlink,
+    news: News,
+    ports: BTreeMap<u32, dhcp::Port>,
+    leases: Leases,
+    advertised: Advertised,
+    report: Report,
+    /// When the kernel is looked at next.
+    look_ms: u64,
+    /// When it was looked at last.
+    looked_ms: u64,
+    /// What was refused last, so that it is said once.
+    refused: Vec<String>,
+}
+
+impl Service {
+    fn new(config: MachineConfig) -> anyhow::Result<Service> {
+        let now_ms = sys::now_ms();
+        // The socket first: a change after the first look is heard.
+        let news = News::open()?;
+        Ok(Service {
+            report: Report::new(now_ms + READY_WITHIN_MS),
+            config,
+            netlink: Netlink::open()?,
+            news,
+            ports: BTreeMap::new(),
+            leases: Leases::new(),
+            advertised: Advertised::default(),
+            look_ms: now_ms,
+            looked_ms: 0,
+            refused: Vec::new(),
+        })
+    }
+
+    /// Waits until there is something to do. Returns whether the service is to end.
+    fn wait(&self, signals: &OwnedFd) -> anyhow::Result<bool> {
+        let now_ms = sys::now_ms();
+        let due = self.ports.values().filter(|port| port.carrier).map(dhcp::Port::due_ms);
+        let due = due.chain([self.look_ms]).chain(self.advertised.due_ms()).chain(self.report.due_ms());
+        let wait_ms = due.min().unwrap_or(u64::MAX).saturating_sub(now_ms).min(TURN_MS_MAX);
+        let timeout =
+            Timespec { tv_sec: (wait_ms / 1000) as i64, tv_nsec: (wait_ms % 1000 * 1_000_000) as _ };
+        let mut fds: Vec<BorrowedFd<'_>> = vec![signals.as_fd(), self.news.as_fd()];
+        fds.extend(self.ports.values().map(AsFd::as_fd));
+        let mut polled: Vec<PollFd<'_>> =
+            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        match rustix::event::poll(&mut polled, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(!polled[0].revents().is_empty()),
+            Err(error) => Err(error).context("cannot poll"),
+        }
+    }
+
+    fn turn(&mut self) {
+        let now_ms = sys::now_ms();
+        let (changed, servers) = self.news.read();
+        let mut told = false;
+        for server in servers {
+            told |= self.advertised.hear(now_ms, server);
+        }
+        let leased = self.turn_dhcp(now_ms);
+        if changed || leased {
+            self.look_ms = self.look_ms.min((self.looked_ms + LOOK_EVERY_MS_MIN).max(now_ms));
+        }
+        if now_ms >= self.look_ms {
+            (self.looked_ms, self.look_ms) = (now_ms, u64::MAX);
+            if let Err(error) = self.reconcile(now_ms) {
+                self.refuse(vec![format!("{error:#}")]);
+            }
+        } else if told || self.report.due_ms().is_some_and(|due_ms| now_ms >= due_ms) {
+            self.tell(now_ms, None);
+        }
+    }
+
+    /// Returns whether a lease is another one.
+    fn turn_dhcp(&mut self, now_ms: u64) -> bool {
+        let (mut changed, mut failed) = (false, Vec::new());
+        for (index, port) in &mut self.ports {
+            match port.turn(now_ms) {
+                Ok(None) => {}
+                Ok(Some(became)) => {
+                    changed = true;
+                    self.leases.insert(*index, became);
+                }
+                Err(error) => {
+                    eprintln!("network: dhcp on interface {index}: {error:#}");
+                    failed.push(*index);
                 }
             }
-        } else {
-            for interface in &config.network.interfaces {
-                let link = links.iter().find(|link| link.name == interface.name.as_str());
-                found.extend(link.map(|link| (link.clone(), interface.clone())));
+        }
+        // Opened anew at the next look, if the link is there still.
+        for index in failed {
+            self.ports.remove(&index);
+            self.look_ms = self.look_ms.min(now_ms + RETRY_MS);
+        }
+        changed
+    }
+
+    /// Looks, plans and does, until there is nothing left to do.
+    fn reconcile(&mut self, now_ms: u64) -> anyhow::Result<()> {
+        let mut refused = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let seen = self.netlink.look()?;
+            let operations = plan(&self.config.network, &self.leases, &seen);
+            if operations.is_empty() {
+                break;
+            }
+            refused.clear();
+            for operation in &operations {
+                if let Err(error) = self.netlink.carry_out(operation) {
+                    refused.push(format!("{error:#}"));
+                }
+            }
+            if refused.len() == operations.len() {
+                break;
             }
         }
-        let all = found.len() >= config.network.interfaces.len().max(1);
-        if all || started.elapsed() > READY_WITHIN {
-            found.truncate(INTERFACES_MAX);
-            return Ok(found);
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-}
-
-/// Interfaces that the config does not name lose what an earlier config gave them.
-fn silence_others(interfaces: &[(Link, Interface)]) -> anyhow::Result<()> {
-    let mut netlink = Netlink::open()?;
-    for link in netlink.ethernet_links()? {
-        if !interfaces.iter().any(|(served, _)| served.index == link.index) {
-            netlink.keep_only(&link, &[])?;
-        }
-    }
-    Ok(())
-}
-
-/// One interface for the life of the service.
-fn serve(link: &Link, interface: &Interface, report: &mpsc::SyncSender<Report>) {
-    let tell = |held: Option<Held>| {
-        // The receiver lives as long as the process.
-        let _ = report.send((link.name.clone(), held));
-    };
-    let set_up = || -> anyhow::Result<()> {
-        let mut netlink = Netlink::open()?;
-        netlink.up(link)?;
-        for address in &interface.addresses {
-            netlink.add_address(link, address.address, address.prefix)?;
-        }
-        if !interface.dhcp {
-            let wanted: Vec<_> = interface.addresses.iter().map(|a| (a.address, a.prefix)).collect();
-            netlink.keep_only(link, &wanted)?;
-        }
-        if let Some(gateway) = interface.gateway {
-            netlink.add_default_route(link, gateway)?;
-        }
+        self.refuse(refused);
+        let seen = self.netlink.look()?;
+        self.tend_ports(now_ms, &seen);
+        let present = |index: u32| seen.links.iter().any(|link| link.index == index && link.up);
+        self.advertised.forget(now_ms, present);
+        self.leases.retain(|index, _| present(*index));
+        self.tell(now_ms, Some(&seen));
         Ok(())
-    };
-    if let Err(error) = set_up() {
-        eprintln!("network: {}: {error:#}", link.name);
     }
-    if interface.dhcp {
-        dhcp::run(link, &tell);
-    } else {
-        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
-        tell(Some(Held { address: addresses.join(" "), dns: Vec::new() }));
-    }
-}
 
-/// Turns the threads' reports into readiness and a status line.
-fn report_for_ever(
-    config: &MachineConfig,
-    interfaces: usize,
-    reports: &mpsc::Receiver<Report>,
-) -> anyhow::Result<ExitCode> {
-    let until = Instant::now() + READY_WITHIN;
-    let mut interfaces_up = BTreeMap::new();
-    let mut ready = false;
-    loop {
-        let wait =
-            if ready { Duration::from_secs(3600) } else { until.saturating_duration_since(Instant::now()) };
-        match reports.recv_timeout(wait) {
-            Ok((name, Some(held))) => interfaces_up.insert(name, held),
-            Ok((name, None)) => interfaces_up.remove(&name),
-            // Static interfaces' threads end; then there is nothing to hear and the timeout stays.
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                std::thread::sleep(wait.max(Duration::from_millis(10)));
-                None
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
+    /// What the kernel does not take is said once, and tried again.
+    fn refuse(&mut self, refused: Vec<String>) {
+        if !refused.is_empty() {
+            self.look_ms = self.look_ms.min(sys::now_ms() + RETRY_MS);
+        }
+        for line in refused.iter().filter(|line| !self.refused.contains(line)) {
+            eprintln!("network: {line}");
+        }
+        self.refused = refused;
+    }
+
+    /// Opens and closes DHCP's sockets as links come and go, and tells their clients of the cable.
+    fn tend_ports(&mut self, now_ms: u64, seen: &Seen) {
+        let asks = |link: &seen::Link| {
+            matches!(duty(&self.config.network, link), Duty::Serve(_, interface) if interface.dhcp) && link.up
         };
-        write_resolv_conf(config, &interfaces_up);
-        let status = describe(&interfaces_up);
-        if !ready && (interfaces_up.len() >= interfaces.max(1) || Instant::now() >= until) {
-            ready = true;
-            notify(&format!("READY=1\nSTATUS={status}\nX_VAKT_CONSOLE=vakt: network {status}"));
-        } else {
-            notify(&format!("STATUS={status}"));
+        let links: Vec<&seen::Link> =
+            seen.links.iter().filter(|link| asks(link)).take(INTERFACES_MAX).collect();
+        self.ports.retain(|index, _| links.iter().any(|link| link.index == *index));
+        for link in links {
+            match self.ports.get_mut(&link.index) {
+                Some(port) => {
+                    if link.carrier && !port.carrier {
+                        port.link_up(now_ms);
+                    }
+                    port.carrier = link.carrier;
+                }
+                None => match dhcp::Port::open(link) {
+                    Ok(port) => {
+                        self.ports.insert(link.index, port);
+                    }
+                    Err(error) => {
+                        eprintln!("network: dhcp on {}: {error:#}", link.name);
+                        self.look_ms = self.look_ms.min(now_ms + RETRY_MS);
+                    }
+                },
+            }
         }
     }
-}
 
-fn describe(interfaces: &BTreeMap<String, Held>) -> String {
-    if interfaces.is_empty() {
-        return "no address".into();
+    /// Tells init and the rooms what there is. Without `seen` only what was learned has changed.
+    fn tell(&mut self, now_ms: u64, seen: Option<&Seen>) {
+        self.advertised.forget(now_ms, |_| true);
+        let served = seen.map(|seen| {
+            let one = |link: &seen::Link| match duty(&self.config.network, link) {
+                Duty::Serve(place, interface) => {
+                    Some(Served::new(place, link, seen, interface.takes_advertisements()))
+                }
+                _ => None,
+            };
+            seen.links.iter().filter_map(one).collect::<Vec<_>>()
+        });
+        let fresh = self.report.tell(now_ms, &self.config, served, &self.leases, &self.advertised.servers());
+        // The kernel asked its routers when it switched the link on, perhaps in a former life of this service.
+        for index in fresh {
+            solicit::routers(index);
+        }
     }
-    let each: Vec<String> =
-        interfaces.iter().map(|(name, held)| format!("{name} {}", held.address)).collect();
-    each.join(", ")
-}
-
-/// The config's name servers, or those that DHCP named. Rooms see the file as /etc/resolv.conf.
-fn write_resolv_conf(config: &MachineConfig, interfaces: &BTreeMap<String, Held>) {
-    let learned = interfaces.values().flat_map(|held| held.dns.iter());
-    let servers: Vec<&IpAddr> =
-        if config.network.dns.is_empty() { learned.collect() } else { config.network.dns.iter().collect() };
-    let text: String =
-        servers.iter().take(NAME_SERVERS_MAX).map(|server| format!("nameserver {server}\n")).collect();
-    if let Err(error) = std::fs::write("/run/vakt/etc/resolv.conf", text) {
-        eprintln!("network: cannot write resolv.conf: {error}");
-    }
-}
-
-fn notify(message: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.send_to(message.as_bytes(), path)) {
-        eprintln!("network: cannot notify: {error}");
-    }
-}
-
-/// Whether two addresses are of one family.
-fn same_family(one: IpAddr, other: IpAddr) -> bool {
-    one.is_ipv4() == other.is_ipv4()
 }

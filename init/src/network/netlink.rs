@@ -1,34 +1,29 @@
-//! rtnetlink (RFC 3549, linux/rtnetlink.h): links, addresses, the default route.
+//! rtnetlink (RFC 3549, linux/rtnetlink.h): looks at what there is, and carries operations out.
 
 use std::net::IpAddr;
 
 use anyhow::Context;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{
+    BondMode, InfoBond, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use super::plan::Operation;
+use super::seen::{self, Address, Route, Seen};
+use super::settings;
+
 /// Answers are read in pieces of this size; the kernel's are at most 32 KiB.
 const RECEIVE_BYTES: usize = 64 << 10;
-
-/// An Ethernet interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The kernel's number for it.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Its hardware address.
-    pub mac: [u8; 6],
-}
 
 /// A connection to the kernel's routing.
 #[derive(Debug)]
@@ -49,82 +44,36 @@ impl Netlink {
         Ok(Netlink { socket, sequence: 0 })
     }
 
-    /// All Ethernet interfaces but the loopback.
+    /// What there is.
     ///
     /// # Errors
     /// When the kernel does not answer.
-    pub fn ethernet_links(&mut self) -> anyhow::Result<Vec<Link>> {
-        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let answers = self.exchange(request, NLM_F_DUMP).context("cannot list interfaces")?;
-        Ok(answers.into_iter().filter_map(ethernet).collect())
-    }
-
-    /// Switches an interface on.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn up(&mut self, link: &Link) -> anyhow::Result<()> {
-        let mut message = LinkMessage::default();
-        message.header.index = link.index;
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-        self.exchange(RouteNetlinkMessage::SetLink(message), NLM_F_ACK)
-            .with_context(|| format!("cannot switch {} on", link.name))?;
-        Ok(())
-    }
-
-    /// Gives an interface an address.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn add_address(&mut self, link: &Link, address: IpAddr, prefix: u8) -> anyhow::Result<()> {
-        let request = RouteNetlinkMessage::NewAddress(address_message(link, address, prefix));
-        self.exchange(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
-            .with_context(|| format!("cannot give {} the address {address}/{prefix}", link.name))?;
-        Ok(())
-    }
-
-    /// Takes an address away.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn remove_address(&mut self, link: &Link, address: IpAddr, prefix: u8) -> anyhow::Result<()> {
-        self.exchange(RouteNetlinkMessage::DelAddress(address_message(link, address, prefix)), NLM_F_ACK)
-            .with_context(|| format!("cannot take {address}/{prefix} from {}", link.name))?;
-        Ok(())
-    }
-
-    /// Takes every address away that is not among `wanted`, with its routes: one from a config that is no
-    /// longer in force, or from a lease of another life of this service. Link-local ones are the kernel's.
-    ///
-    /// # Errors
-    /// When the kernel does not answer or refuses.
-    pub fn keep_only(&mut self, link: &Link, wanted: &[(IpAddr, u8)]) -> anyhow::Result<()> {
-        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let answers = self.exchange(request, NLM_F_DUMP).context("cannot list addresses")?;
-        for (address, prefix) in answers.into_iter().filter_map(|answer| address_on(link, answer)) {
-            let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-            if !is_link_local && !wanted.contains(&(address, prefix)) {
-                self.remove_address(link, address, prefix)?;
-            }
+    pub fn look(&mut self) -> anyhow::Result<Seen> {
+        let dump = |netlink: &mut Netlink, request, what| {
+            netlink.exchange(request, NLM_F_DUMP).with_context(|| format!("cannot list {what}"))
+        };
+        let links = dump(self, RouteNetlinkMessage::GetLink(LinkMessage::default()), "interfaces")?;
+        let mut links: Vec<seen::Link> = links.into_iter().filter_map(seen::link).collect();
+        for link in &mut links {
+            link.accept_ra = settings::accepts_advertisements(&link.name);
         }
-        Ok(())
+        let addresses = dump(self, RouteNetlinkMessage::GetAddress(AddressMessage::default()), "addresses")?;
+        let addresses = addresses.into_iter().filter_map(seen::address).collect();
+        let routes = dump(self, RouteNetlinkMessage::GetRoute(RouteMessage::default()), "routes")?;
+        let routes = routes.into_iter().filter_map(seen::route).collect();
+        Ok(Seen { links, addresses, routes })
     }
 
-    /// Routes everything else over `gateway`.
+    /// Carries one operation out.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn add_default_route(&mut self, link: &Link, gateway: IpAddr) -> anyhow::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(gateway);
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Static;
-        message.header.scope = RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
-        message.attributes = vec![RouteAttribute::Gateway(gateway.into()), RouteAttribute::Oif(link.index)];
-        self.exchange(RouteNetlinkMessage::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
-            .with_context(|| format!("cannot route over {gateway} on {}", link.name))?;
+    /// When the kernel refuses; with what was asked.
+    pub fn carry_out(&mut self, operation: &Operation) -> anyhow::Result<()> {
+        if let Operation::AcceptRa { name, on } = operation {
+            return settings::accept_advertisements(name, *on);
+        }
+        let (request, flags) = request(operation);
+        self.exchange(request, NLM_F_ACK | flags).with_context(|| format!("cannot do {operation:?}"))?;
         Ok(())
     }
 
@@ -165,50 +114,102 @@ impl Netlink {
     }
 }
 
+/// The message for an operation, and its flags beside that of an acknowledgement.
+fn request(operation: &Operation) -> (RouteNetlinkMessage, u16) {
+    let link = |index: u32| {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message
+    };
+    let fresh = NLM_F_CREATE | NLM_F_EXCL;
+    match operation {
+        Operation::AddVlan { name, parent, id } => {
+            let data = InfoData::Vlan(vec![InfoVlan::Id(*id)]);
+            let mut message = made(name, InfoKind::Vlan, data);
+            message.attributes.push(LinkAttribute::Link(*parent));
+            (RouteNetlinkMessage::NewLink(message), fresh)
+        }
+        Operation::AddBond { name, miimon_ms } => {
+            let data =
+                InfoData::Bond(vec![InfoBond::Mode(BondMode::ActiveBackup), InfoBond::MiiMon(*miimon_ms)]);
+            (RouteNetlinkMessage::NewLink(made(name, InfoKind::Bond, data)), fresh)
+        }
+        Operation::SetBond { index, miimon_ms, primary } => {
+            let data =
+                InfoData::Bond(vec![InfoBond::MiiMon(*miimon_ms), InfoBond::Primary(primary.unwrap_or(0))]);
+            let info = vec![LinkInfo::Kind(InfoKind::Bond), LinkInfo::Data(data)];
+            let mut message = link(*index);
+            message.attributes = vec![LinkAttribute::LinkInfo(info)];
+            (RouteNetlinkMessage::NewLink(message), 0)
+        }
+        Operation::RemoveLink { index } => (RouteNetlinkMessage::DelLink(link(*index)), 0),
+        Operation::SetMaster { index, master } => {
+            let mut message = link(*index);
+            message.attributes = vec![LinkAttribute::Controller(*master)];
+            (RouteNetlinkMessage::SetLink(message), 0)
+        }
+        Operation::Switch { index, on } => {
+            let mut message = link(*index);
+            message.header.flags = if *on { LinkFlags::Up } else { LinkFlags::empty() };
+            message.header.change_mask = LinkFlags::Up;
+            (RouteNetlinkMessage::SetLink(message), 0)
+        }
+        Operation::SetMtu { index, mtu } => {
+            let mut message = link(*index);
+            message.attributes = vec![LinkAttribute::Mtu(*mtu)];
+            (RouteNetlinkMessage::SetLink(message), 0)
+        }
+        Operation::AddAddress(address) => {
+            (RouteNetlinkMessage::NewAddress(address_message(address)), NLM_F_CREATE | NLM_F_REPLACE)
+        }
+        Operation::RemoveAddress(address) => (RouteNetlinkMessage::DelAddress(address_message(address)), 0),
+        Operation::AddRoute { route, on_link } => {
+            let mut message = route_message(route);
+            if *on_link {
+                message.header.flags = RouteFlags::Onlink;
+            }
+            (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+        }
+        Operation::RemoveRoute(route) => (RouteNetlinkMessage::DelRoute(route_message(route)), 0),
+        // Not a message: a file below /proc/sys.
+        Operation::AcceptRa { .. } => (RouteNetlinkMessage::GetLink(LinkMessage::default()), 0),
+    }
+}
+
+fn made(name: &str, kind: InfoKind, data: InfoData) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.into()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]),
+    ];
+    message
+}
+
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
-fn address_message(link: &Link, address: IpAddr, prefix: u8) -> AddressMessage {
+fn address_message(address: &Address) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = family(address);
-    message.header.prefix_len = prefix;
-    message.header.index = link.index;
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    message.header.family = family(address.address);
+    message.header.prefix_len = address.prefix;
+    message.header.index = address.index;
+    message.attributes =
+        vec![AddressAttribute::Local(address.address), AddressAttribute::Address(address.address)];
     message
 }
 
-/// The address that a dump names, when it is one of `link`.
-fn address_on(link: &Link, message: RouteNetlinkMessage) -> Option<(IpAddr, u8)> {
-    let RouteNetlinkMessage::NewAddress(found) = message else { return None };
-    if found.header.index != link.index {
-        return None;
-    }
-    // IPv4 tells its own as Local (Address is the other end of a point-to-point link), IPv6 as Address.
-    let own = |local: bool| {
-        found.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) if local => Some(*address),
-            AddressAttribute::Address(address) if !local => Some(*address),
-            _ => None,
-        })
-    };
-    Some((own(true).or_else(|| own(false))?, found.header.prefix_len))
-}
-
-fn ethernet(message: RouteNetlinkMessage) -> Option<Link> {
-    let RouteNetlinkMessage::NewLink(link) = message else { return None };
-    if link.header.link_layer_type != LinkLayerType::Ether {
-        return None;
-    }
-    let (mut name, mut mac) = (None, None);
-    for attribute in link.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = Some(text),
-            LinkAttribute::Address(bytes) => mac = bytes.try_into().ok(),
-            // A bridge, a veth end or a VLAN is made by somebody; it is not the machine's own port.
-            LinkAttribute::LinkInfo(_) => return None,
-            _ => {}
-        }
-    }
-    Some(Link { index: link.header.index, name: name?, mac: mac? })
+fn route_message(route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(route.gateway);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Gateway(route.gateway.into()),
+        RouteAttribute::Oif(route.index),
+        RouteAttribute::Priority(route.metric),
+    ];
+    message
 }

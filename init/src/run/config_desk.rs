@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use vakt_wire::config::Hostname;
 use vakt_wire::role::{Role, permits};
 
 use super::ctl::{Answer, Request, refusal};
@@ -57,12 +58,20 @@ pub fn answer(desk: &mut Desk, request: &Request, now_ms: u64, at_s: i64) -> (An
 /// When the kernel does not take the name, or hosts(5) cannot be written.
 pub fn adopt(desk: &Desk, status: &mut MachineStatus) -> anyhow::Result<()> {
     let config = desk.config();
-    status.hostname = config.hostname.to_string();
     status.config_refused = desk.refused().map(str::to_owned);
     status.ssh_public_keys =
         desk.public_keys().iter().map(|(purpose, key)| ((*purpose).to_owned(), key.clone())).collect();
-    rustix::system::sethostname(config.hostname.as_str().as_bytes()).context("cannot set the host name")?;
-    write_hosts(Path::new(ETC), config)
+    take_name(&config.hostname, status)
+}
+
+/// Gives the machine another name until the config is adopted again.
+///
+/// # Errors
+/// When the kernel does not take it, or hosts(5) cannot be written.
+pub fn take_name(name: &Hostname, status: &mut MachineStatus) -> anyhow::Result<()> {
+    rustix::system::sethostname(name.as_str().as_bytes()).context("cannot set the host name")?;
+    status.hostname = name.to_string();
+    write_hosts(Path::new(ETC), name)
 }
 
 /// Copies the ledger to the catalog, by a child that PID 1 reaps without waiting for it.

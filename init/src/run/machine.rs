@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use vakt_wire::config::Hostname;
 use vakt_wire::role::{Role, permits};
 
 use super::backup_desk::Backups;
@@ -296,15 +297,22 @@ impl Machine {
     }
 
     fn read_notices(&mut self) {
-        let mut ready = Vec::new();
+        let (mut ready, mut named) = (Vec::new(), None);
         for (name, service) in &mut self.services {
             for notice in service.notify.read() {
                 match notice {
                     Notice::Ready => ready.push(name.clone()),
                     Notice::Status(status) => service.status = status,
                     Notice::Console(line) => self.setting.console.line(&line),
+                    Notice::Note(note) => self.setting.status.note(note),
+                    Notice::Hostname(hostname) if name == Role::Network.name() => named = Some(hostname),
+                    // Another's word on the name counts for nothing.
+                    Notice::Hostname(_) => {}
                 }
             }
+        }
+        if let Some(name) = named {
+            self.take_name(&name);
         }
         for name in ready {
             if name == Role::Store.name() {
@@ -312,6 +320,17 @@ impl Machine {
             }
             self.event(&Event::Ready(name));
             self.note_readiness();
+        }
+    }
+
+    /// The name that DHCP gives, when the config wants it.
+    fn take_name(&mut self, name: &Hostname) {
+        if !self.setting.desk.config().network.hostname_from_dhcp {
+            return;
+        }
+        match config_desk::take_name(name, &mut self.setting.status) {
+            Ok(()) => self.setting.console.line(&format!("vakt: host name {name} by DHCP")),
+            Err(error) => self.setting.console.line(&format!("vakt: {error:#}")),
         }
     }
 

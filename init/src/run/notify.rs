@@ -8,6 +8,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use vakt_wire::config::Hostname;
+
 use crate::sandbox::RUN;
 
 /// Longest datagram that is read; systemd's own bound is larger, our services' lines are short.
@@ -25,6 +27,10 @@ pub enum Notice {
     Status(String),
     /// X_VAKT_CONSOLE=…: a line for the person at the machine.
     Console(String),
+    /// X_VAKT_NOTE=…: what is not as it should be, for `/v1/machine`.
+    Note(String),
+    /// X_VAKT_HOSTNAME=…: the name that DHCP gives.
+    Hostname(Hostname),
 }
 
 /// The receiving socket of one service.
@@ -72,6 +78,8 @@ fn parse(message: &str) -> Vec<Notice> {
         match key {
             "READY" if value == "1" => Some(Notice::Ready),
             "STATUS" => Some(Notice::Status(value.chars().take(200).collect())),
+            "X_VAKT_NOTE" => Some(Notice::Note(value.chars().take(200).collect())),
+            "X_VAKT_HOSTNAME" => Hostname::try_from(value.to_owned()).ok().map(Notice::Hostname),
             "X_VAKT_CONSOLE" => Some(Notice::Console(value.chars().take(200).collect())),
             _ => None,
         }
@@ -85,7 +93,9 @@ mod tests {
 
     #[test]
     fn known_keys_are_taken_and_others_passed_over() {
-        let said = parse("READY=1\nSTATUS=listening\nFDSTORE=1\nREADY=0\nnonsense\nX_VAKT_CONSOLE=code");
+        let said = parse(
+            "READY=1\nSTATUS=listening\nFDSTORE=1\nREADY=0\nnonsense\nX_VAKT_CONSOLE=code\nX_VAKT_HOSTNAME=a b",
+        );
         assert_eq!(said, [Notice::Ready, Notice::Status("listening".into()), Notice::Console("code".into())]);
     }
 }

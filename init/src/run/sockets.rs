@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -70,15 +70,25 @@ fn open(listen: &Listen, ports: &PortMap) -> anyhow::Result<OwnedFd> {
     }
     if let Some(address) = listen.tcp {
         let address = ports.of(address);
-        return Ok(TcpListener::bind(address)
-            .with_context(|| format!("cannot listen on tcp {address}"))?
-            .into());
+        let opened = or_ipv4(address, TcpListener::bind);
+        return Ok(opened.with_context(|| format!("cannot listen on tcp {address}"))?.into());
     }
     if let Some(address) = listen.udp {
         let address = ports.of(address);
-        return Ok(UdpSocket::bind(address).with_context(|| format!("cannot bind udp {address}"))?.into());
+        let opened = or_ipv4(address, UdpSocket::bind);
+        return Ok(opened.with_context(|| format!("cannot bind udp {address}"))?.into());
     }
     anyhow::bail!("socket {:?} has no address", listen.name)
+}
+
+/// `[::]` takes both families; where the kernel has no IPv6, `0.0.0.0` is the same wish.
+fn or_ipv4<T>(address: SocketAddr, open: impl Fn(SocketAddr) -> std::io::Result<T>) -> std::io::Result<T> {
+    let opened = open(address);
+    let no_ipv6 = |error: &std::io::Error| error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+    if address.is_ipv6() && address.ip().is_unspecified() && opened.as_ref().err().is_some_and(no_ipv6) {
+        return open((Ipv4Addr::UNSPECIFIED, address.port()).into());
+    }
+    opened
 }
 
 fn prepare(path: &Path) -> anyhow::Result<()> {

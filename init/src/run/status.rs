@@ -134,7 +134,17 @@ pub struct MachineStatus {
     pub lines_shed: u64,
 }
 
+/// Notes that are kept; a service that says ever new ones is heard no more.
+const NOTES_MAX: usize = 32;
+
 impl MachineStatus {
+    /// Keeps what a service found wrong, each once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) && self.notes.len() < NOTES_MAX {
+            self.notes.push(note);
+        }
+    }
+
     /// The version that `os-release` of the root names (that of this build when it names none) and the
     /// kernel filled in, the rest as it becomes known.
     pub fn of(os_release: &str) -> MachineStatus {

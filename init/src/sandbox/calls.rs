@@ -170,6 +170,9 @@ pub const JUDGED: &[Call] = calls![SYS_clone, SYS_ioctl, SYS_socket, SYS_seccomp
 /// What programs for eBPF need.
 pub const BPF: &[Call] = calls![SYS_bpf, SYS_perf_event_open,];
 
+/// What sets the clock, or tells how it is steered.
+pub const CLOCK: &[Call] = calls![SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex,];
+
 /// Every call that all services may make, those whose arguments are judged elsewhere among them.
 pub fn base() -> impl Iterator<Item = Call> {
     BASE.iter().chain(BASE_OF_ARCH).copied()

@@ -95,6 +95,9 @@ fn allow_list(plan: &Plan) -> Result<Rules, seccompiler::BackendError> {
     if plan.syscalls.contains(&SyscallGroup::Bpf) {
         rules.extend(calls::BPF.iter().map(|(_, call)| (*call, Vec::new())));
     }
+    if plan.syscalls.contains(&SyscallGroup::Clock) {
+        rules.extend(calls::CLOCK.iter().map(|(_, call)| (*call, Vec::new())));
+    }
     Ok(rules)
 }
 
@@ -142,6 +145,10 @@ fn socket_rules(kinds: &[SocketKind]) -> Result<Vec<SeccompRule>, seccompiler::B
             SocketKind::NetlinkRoute => {
                 (&[libc::AF_NETLINK], &[libc::SOCK_RAW, libc::SOCK_DGRAM], &[libc::NETLINK_ROUTE])
             }
+            SocketKind::NetlinkNetfilter => {
+                (&[libc::AF_NETLINK], &[libc::SOCK_RAW, libc::SOCK_DGRAM], &[libc::NETLINK_NETFILTER])
+            }
+            SocketKind::Icmp6 => (&[libc::AF_INET6], &[libc::SOCK_RAW], &[libc::IPPROTO_ICMPV6]),
         };
         for family in families {
             for kind in types {

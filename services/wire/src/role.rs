@@ -21,11 +21,13 @@ pub enum Role {
     Web,
     /// Signed updates, written to the slot that does not run.
     Update,
+    /// The clock, by NTP.
+    Time,
 }
 
 impl Role {
     /// Every role, in start order.
-    pub const ALL: [Role; 8] = [
+    pub const ALL: [Role; 9] = [
         Role::Init,
         Role::Network,
         Role::Log,
@@ -34,6 +36,7 @@ impl Role {
         Role::Repair,
         Role::Web,
         Role::Update,
+        Role::Time,
     ];
 
     /// The uid and gid of the role. 64001 and up: above Debian's range for users (to 59999) and
@@ -49,6 +52,7 @@ impl Role {
             Role::Repair => 64005,
             Role::Web => 64006,
             Role::Update => 64007,
+            Role::Time => 64008,
         }
     }
 
@@ -63,6 +67,7 @@ impl Role {
             Role::Repair => "repair",
             Role::Web => "web",
             Role::Update => "update",
+            Role::Time => "time",
         }
     }
 

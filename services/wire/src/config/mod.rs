@@ -6,14 +6,20 @@
 
 pub mod edit;
 mod error;
+mod network;
+mod network_check;
 mod parse;
 mod slice;
 mod types;
 mod value;
 
 pub use error::ConfigError;
+pub use network::{
+    Bond, Interface, Limit, Mac, Miimon, Mtu, Network, Port, Time, TimeHost, TimeServer, Vlan, VlanId,
+};
+pub use network_check::{INTERFACES_MAX, TIME_SERVERS_MAX};
 pub use parse::{BYTES_MAX, parse};
-pub use types::{Admin, Interface, MachineConfig, Network, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
+pub use types::{Admin, MachineConfig, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
 pub use value::{
     Authorities, Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds,
     Sha256Hex, SshKey, UserName,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use super::network_check::contradiction;
 use super::types::{MachineConfig, Peer};
 
 /// Largest document that is read: thousands of peers, and no room for an accident.
@@ -75,6 +76,7 @@ fn example(key: &str) -> Option<&'static str> {
     Some(match part {
         "hostname" => "hostname = \"vakt\"",
         "network" => "[[network.interface]] name = \"eth0\", dhcp = true",
+        "time" => "[[time.server]] host = \"ntp.example.org\", nts = true",
         "admin" => "[admin] user = \"admin\", password_hash = \"$argon2id$…\"",
         "token" => "[[token]] name = \"grafana\", sha256 = \"<64 hex digits>\", scopes = [\"metrics:read\"]",
         "ssh" => "[ssh] read_key = \"\"\"-----BEGIN OPENSSH PRIVATE KEY-----…\"\"\"",
@@ -90,15 +92,8 @@ fn contradictions(text: &str, config: &MachineConfig) -> Result<(), ConfigError>
     unique(text, "peer", config.peers.iter().map(|peer: &Peer| peer.name.as_str()))?;
     unique(text, "token", config.tokens.iter().map(|token| token.name.as_str()))?;
     unique(text, "policy", config.policies.iter().map(|policy| policy.name.as_str()))?;
-    unique(text, "network.interface", config.network.interfaces.iter().map(|i| i.name.as_str()))?;
-    for (index, interface) in config.network.interfaces.iter().enumerate() {
-        let key = format!("network.interface[{index}]");
-        let reason = match (interface.dhcp, interface.addresses.is_empty()) {
-            (true, false) => "has dhcp = true and static addresses; keep one of them",
-            (false, true) => "has neither dhcp = true nor an address; example: address = [\"192.0.2.10/24\"]",
-            _ => continue,
-        };
-        return Err(locate(text, &key, reason.into()));
+    if let Some((key, reason)) = contradiction(&config.network, &config.time) {
+        return Err(locate(text, &key, reason));
     }
     if config.scrape.interval_s.get() > 15 {
         let reason =

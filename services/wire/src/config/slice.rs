@@ -29,6 +29,7 @@ impl MachineConfig {
                 peers: self.peers.clone(),
                 ..base
             },
+            Role::Time => MachineConfig { time: self.time.clone(), ..base },
             Role::Update => MachineConfig { update: self.update.clone(), ..base },
             Role::Log | Role::Store => base,
         }

@@ -1,12 +1,11 @@
 //! The shape of the machine config.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
+use super::network::{Network, Time};
 use super::value::{
-    Authorities, Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds,
-    Sha256Hex, SshKey, UserName,
+    Authorities, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds, Sha256Hex,
+    SshKey, UserName,
 };
 
 /// The whole document. Every part but `version` may be left out.
@@ -21,6 +20,9 @@ pub struct MachineConfig {
     /// Addresses. Default: DHCP on every Ethernet interface.
     #[serde(default)]
     pub network: Network,
+    /// Where the time comes from. Default: from the servers that DHCP names.
+    #[serde(default)]
+    pub time: Time,
     /// Who signs in first. Without it the first visitor sets the password with the set-up code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
@@ -50,6 +52,7 @@ impl Default for MachineConfig {
             version: 1,
             hostname: Hostname::default(),
             network: Network::default(),
+            time: Time::default(),
             admin: None,
             tokens: Vec::new(),
             ssh: Ssh::default(),
@@ -59,35 +62,6 @@ impl Default for MachineConfig {
             update: Update::default(),
         }
     }
-}
-
-/// `[network]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Network {
-    /// Name servers; DHCP's are used when this is empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dns: Vec<IpAddr>,
-    /// `[[network.interface]]`; empty means DHCP on every Ethernet interface.
-    #[serde(default, rename = "interface", skip_serializing_if = "Vec::is_empty")]
-    pub interfaces: Vec<Interface>,
-}
-
-/// `[[network.interface]]`: either `dhcp = true` or at least one address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Interface {
-    /// The kernel's name, such as `eth0`.
-    pub name: Name,
-    /// Ask a DHCP server.
-    #[serde(default)]
-    pub dhcp: bool,
-    /// Static addresses with their prefix length.
-    #[serde(default, rename = "address", skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<Cidr>,
-    /// The default route's next hop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<IpAddr>,
 }
 
 /// `[admin]`.

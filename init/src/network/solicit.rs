@@ -1,0 +1,28 @@
+//! Asks a link's routers to advertise themselves now (RFC 4861, section 4.1): the kernel keeps no name server of
+//! an advertisement, so a service that begins must hear one.
+
+use std::net::{Ipv6Addr, SocketAddrV6};
+
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket, sockopt};
+
+/// Type, code, checksum (the kernel's to fill), reserved.
+const SOLICITATION: [u8; 8] = [133, 0, 0, 0, 0, 0, 0, 0];
+
+/// All routers of the link.
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// Routers drop what came over another one.
+const HOPS: u32 = 255;
+
+/// Asks once, on one link. That it cannot be sent (no address yet, no IPv6) is no harm: the kernel asks by itself
+/// when the link's address is settled.
+pub fn routers(index: u32) {
+    let send = || -> rustix::io::Result<()> {
+        let socket = socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6))?;
+        sockopt::set_ipv6_multicast_hops(&socket, HOPS)?;
+        let to = SocketAddrV6::new(ALL_ROUTERS, 0, 0, index);
+        sendto(&socket, &SOLICITATION, SendFlags::empty(), &to)?;
+        Ok(())
+    };
+    let _ = send();
+}
