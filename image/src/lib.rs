@@ -2,12 +2,13 @@
 //!
 //! A kernel, its modules and a root tree come from a provider ([`provider`]: Debian's packages here;
 //! Buildroot calls `assemble` with its own); [`build`] turns them into a GPT disk; [`qemu`] boots it;
-//! [`bundle`] makes signed updates of it; [`setup`] installs what all that needs on the host. Everything is reproducible: the same inputs
-//! give the same bytes.
+//! [`bundle`] makes signed updates of it; [`flash`] writes it to a disk; [`setup`] installs what all that needs on
+//! the host. Everything is reproducible: the same inputs give the same bytes.
 
 pub mod build;
 pub mod bundle;
 pub mod cache;
+pub mod flash;
 pub mod process;
 pub mod provider;
 pub mod qemu;

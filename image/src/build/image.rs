@@ -119,7 +119,8 @@ fn hash_and_compress(raw: &Path, compressed: Option<PathBuf>) -> anyhow::Result<
         step("compressing");
     }
     let mut input = File::open(raw)?;
-    let mut encoder = compressed.map(|path| zstd::Encoder::new(File::create(path)?, LEVEL)).transpose()?;
+    let bytes = input.metadata()?.len();
+    let mut encoder = compressed.map(|path| encoder(&path, bytes)).transpose()?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -136,4 +137,14 @@ fn hash_and_compress(raw: &Path, compressed: Option<PathBuf>) -> anyhow::Result<
         encoder.finish()?.sync_all()?;
     }
     Ok(hex(&hash.finalize()))
+}
+
+/// The file says how large it is unpacked, so that flashing knows before the first byte whether it fits, and has a
+/// checksum.
+fn encoder(path: &Path, bytes: u64) -> anyhow::Result<zstd::Encoder<'static, File>> {
+    let mut encoder = zstd::Encoder::new(File::create(path)?, LEVEL)?;
+    encoder.set_pledged_src_size(Some(bytes))?;
+    encoder.include_contentsize(true)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
 }

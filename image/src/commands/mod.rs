@@ -4,6 +4,7 @@ mod assemble;
 mod build;
 mod bundle;
 mod connect;
+mod flash;
 mod keys;
 mod run;
 mod setup;
@@ -28,6 +29,8 @@ pub enum Command {
     Keys(keys::Keys),
     /// Makes a signed update of an image.
     Bundle(bundle::Bundle),
+    /// Lists the removable disks, or writes an image to one and reads it back.
+    Flash(flash::Flash),
     /// Boots an image in QEMU.
     Run(run::Run),
     /// Carries standard input and output to an address of the loopback (QEMU's guestfwd starts it).
@@ -48,6 +51,7 @@ impl Command {
             Command::Assemble(command) => command.run(),
             Command::Keys(command) => command.run(),
             Command::Bundle(command) => command.run(),
+            Command::Flash(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Connect(command) => command.run(),
         }
