@@ -9,10 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
-use vakt_image::build::{assemble, hex, stage};
+use vakt_image::build::{Options, assemble, hex, stage};
 use vakt_image::bundle::keys::trusted_root;
 use vakt_image::process::run;
-use vakt_image::provider;
+use vakt_image::provider::{self, Kernel};
 
 use crate::container::workspace;
 use crate::programs;
@@ -43,7 +43,12 @@ impl Release {
         let old = vakt_image::VERSION;
         fs::write(&os_release, fs::read_to_string(&os_release)?.replace(old, version))?;
         change(&tree)?;
-        let built = assemble(&tree, &provider::inputs()?, &directory.path().join("out"), false)?;
+        let built = assemble(
+            &tree,
+            &provider::inputs(Kernel::Stock)?,
+            &directory.path().join("out"),
+            &Options::default(),
+        )?;
         ensure!(built.manifest.version == version, "the image says {}", built.manifest.version);
         let disk = Disk::new(&built.disk);
         let mut root = disk.partition("vakt-root-a")?.contents()?;
@@ -133,6 +138,21 @@ impl Disk {
         let file = volume.root_dir().open_dir(ENTRIES)?.open_file(name);
         file.with_context(|| format!("no {name}"))?.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Puts other bytes into a boot entry that is there.
+    ///
+    /// # Errors
+    /// When there is none, or no room.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let volume = self.volume()?;
+        let mut file =
+            volume.root_dir().open_dir(ENTRIES)?.open_file(name).with_context(|| format!("no {name}"))?;
+        file.truncate()?;
+        file.write_all(bytes)?;
+        file.flush()?;
+        drop(file);
+        Ok(volume.unmount()?)
     }
 
     fn volume(&self) -> Result<fatfs::FileSystem<Part>> {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use vakt_image::build::{assemble, stage};
+use vakt_image::build::{Options, assemble, stage};
 use vakt_image::bundle::{Signing, Update, Validity, block_on, keys, publish, write_archive};
-use vakt_image::provider;
+use vakt_image::provider::{self, Kernel};
+use vakt_image::sbom;
 use vakt_qemu_tests::container::{TOKEN, config, workspace};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
 use vakt_qemu_tests::programs;
@@ -39,9 +40,11 @@ fn archive(version: &str, signing: &Signing, directory: &Path) -> Result<PathBuf
     stage(&workspace(), &programs::directory()?, &trust, &tree)?;
     let os_release = tree.join("usr/lib/os-release");
     std::fs::write(&os_release, std::fs::read_to_string(&os_release)?.replace(vakt_image::VERSION, version))?;
+    let inputs = provider::inputs(Kernel::Stock)?;
+    sbom::stage(&sbom::make(&workspace(), version, &inputs.packages)?, &tree)?;
     let output = directory.join(format!("image-{version}"));
-    assemble(&tree, &provider::inputs()?, &output, false)?;
-    let update = Update::of_image(&output, &workspace())?;
+    assemble(&tree, &inputs, &output, &Options::default())?;
+    let update = Update::of_image(&output)?;
     let work = tempfile::tempdir_in(directory)?;
     let files = update.write(work.path())?;
     let repository = directory.join("repository");

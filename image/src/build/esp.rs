@@ -12,6 +12,7 @@ use anyhow::Context;
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
 use super::layout::{ESP, MIB, SECTOR};
+use crate::arch::Arch;
 
 /// Bytes of a directory entry, and the first byte of one that is free.
 const ENTRY: usize = 32;
@@ -23,6 +24,26 @@ const ROOT_CLUSTER: u16 = 2;
 /// What systemd-boot reads: no menu, so that a screen or a serial port that is not there costs
 /// nothing; a key held at power-on shows it.
 const LOADER_CONF: &str = "timeout 0\neditor no\n";
+
+/// More of it, when there are keys to enrol: in the firmware's setup mode systemd-boot counts down for 15 s, enrols
+/// them and restarts. Without this line it would only offer to.
+const ENROL: &str = "secure-boot-enroll force\n";
+
+/// Where systemd-boot looks for keys that it enrols by itself.
+const KEYS: &str = "loader/keys/auto";
+
+/// What goes onto the partition.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// systemd-boot.
+    pub loader: Vec<u8>,
+    /// The UKI.
+    pub uki: Vec<u8>,
+    /// The UKI's name in `EFI/Linux`.
+    pub uki_name: String,
+    /// Secure Boot's variables to enrol, by file name.
+    pub keys: Vec<(String, Vec<u8>)>,
+}
 
 /// Names that `EFI/Linux` has room for without growing, each as long as the longest of a UKI (four
 /// directory entries): init adds names only where there is room, so that each is the write of one sector.
@@ -48,11 +69,11 @@ impl TimeProvider for Fixed {
     }
 }
 
-/// Writes the partition's file system with the boot loader and one UKI called `uki_name`.
+/// Writes the partition's file system.
 ///
 /// # Errors
 /// When something does not fit or cannot be written.
-pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> anyhow::Result<()> {
+pub fn make(output: &Path, contents: &Contents) -> anyhow::Result<()> {
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(output)?;
     file.set_len(ESP.mib * MIB)?;
     let options = FormatVolumeOptions::new()
@@ -76,12 +97,12 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
         file.write_all(bytes).with_context(|| format!("{name} does not fit the ESP"))?;
         Ok(file.flush()?)
     };
-    let loader =
-        std::fs::read(boot_loader).with_context(|| format!("cannot read {}", boot_loader.display()))?;
-    put("EFI/BOOT/BOOTX64.EFI", &loader)?;
-    put("EFI/systemd/systemd-bootx64.efi", &loader)?;
-    put("loader/loader.conf", LOADER_CONF.as_bytes())?;
-    put(&format!("EFI/Linux/{uki_name}"), &std::fs::read(uki)?)?;
+    put(Arch::HERE.default_loader(), &contents.loader)?;
+    put(&format!("EFI/systemd/{}", Arch::HERE.boot_loader()), &contents.loader)?;
+    let enrol = if contents.keys.is_empty() { "" } else { ENROL };
+    put("loader/loader.conf", format!("{LOADER_CONF}{enrol}").as_bytes())?;
+    contents.keys.iter().try_for_each(|(name, bytes)| put(&format!("{KEYS}/{name}"), bytes))?;
+    put(&format!("EFI/Linux/{}", contents.uki_name), &contents.uki)?;
     drop(root);
     volume.unmount().context("cannot close the FAT")
 }
@@ -91,7 +112,7 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
 /// fsck.fat takes for damage.
 fn make_directories(file: &mut File) -> anyhow::Result<()> {
     let volume = FileSystem::new(&mut *file, FsOptions::new().time_provider(&Fixed))?;
-    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"] {
+    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader", "loader/keys", KEYS] {
         let made = volume.root_dir().create_dir(directory).map(|_| ());
         made.with_context(|| format!("cannot make {directory} on the ESP"))?;
     }
@@ -129,19 +150,25 @@ fn with_short_dots(sector: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
     fn directories_begin_as_the_specification_says_and_hold_what_was_put() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        std::fs::write(at("loader"), b"the loader").unwrap();
-        std::fs::write(at("uki"), vec![7; 5000]).unwrap();
-        make(&at("esp"), &at("loader"), &at("uki"), &first_uki("0.1.0")).unwrap();
+        let contents = Contents {
+            loader: b"the loader".into(),
+            uki: vec![7; 5000],
+            uki_name: first_uki("0.1.0"),
+            keys: vec![("db.auth".into(), b"a key".into())],
+        };
+        make(&at("esp"), &contents).unwrap();
         let bytes = std::fs::read(at("esp")).unwrap();
         let begins = |sector: &[u8]| sector.starts_with(b".          ");
         let directories: Vec<&[u8]> = bytes.chunks(SECTOR as usize).filter(|sector| begins(sector)).collect();
-        assert_eq!(directories.len(), 5);
+        assert_eq!(directories.len(), 7);
         for sector in directories {
             assert!(sector[ENTRY..].starts_with(b"..         ") && !has_long_dots(sector));
             assert_ne!(sector[ENTRY + 26..ENTRY + 28], ROOT_CLUSTER.to_le_bytes());
@@ -159,5 +186,9 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, [".", "..", "vakt-a_0.1.0.efi"]);
+        let mut said = String::new();
+        volume.root_dir().open_file("loader/loader.conf").unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains("secure-boot-enroll force"), "{said}");
+        assert!(volume.root_dir().open_file("loader/keys/auto/db.auth").is_ok());
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use vakt_image::build;
 use vakt_image::flash::disk::{InUse, node};
 use vakt_image::flash::{Disk, Source, disks, flash, refusal};
 
@@ -64,7 +65,7 @@ impl Flash {
 
 /// The compressed image of the last `make image`, or the raw one.
 fn newest() -> PathBuf {
-    let raw = default_output().join(format!("vakt-{}-{}.img", vakt_image::VERSION, std::env::consts::ARCH));
+    let raw = default_output().join(format!("{}.img", build::stem(vakt_image::VERSION)));
     let packed = raw.with_extension("img.zst");
     if packed.exists() { packed } else { raw }
 }

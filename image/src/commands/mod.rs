@@ -7,11 +7,15 @@ mod connect;
 mod flash;
 mod keys;
 mod run;
+mod sbom;
 mod setup;
+mod signing;
 mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+pub use signing::Signing;
 
 /// Builds, boots and flashes Vakt.
 #[derive(Debug, clap::Parser)]
@@ -25,8 +29,10 @@ pub enum Command {
     Tree(tree::Tree),
     /// Puts an image together from a given kernel and root tree (Buildroot's post-image step).
     Assemble(assemble::Assemble),
-    /// Makes the keys that sign updates.
+    /// Makes the keys that sign updates, or those of Secure Boot.
     Keys(keys::Keys),
+    /// Writes the bill of materials (Buildroot's post-image step).
+    Sbom(sbom::Sbom),
     /// Makes a signed update of an image.
     Bundle(bundle::Bundle),
     /// Lists the removable disks, or writes an image to one and reads it back.
@@ -45,6 +51,7 @@ impl Command {
     /// With a text for the person who asked.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Command::Sbom(command) => command.run(),
             Command::Setup(command) => command.run(),
             Command::Build(command) => command.run(),
             Command::Tree(command) => command.run(),

@@ -48,6 +48,8 @@ pub enum Endpoint {
     UpdateInstall,
     /// See `UpdateCheck`.
     UpdateArchive,
+    /// The bill of materials of the running image.
+    Sbom,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -131,6 +133,7 @@ pub const ROUTES: &[Route] = &[
     post("/api/vakt/v1/config/{}", Access::Program(Scope::ConfigWrite), Endpoint::Config),
     get("/api/vakt/v1/update", UPDATE_READ, Endpoint::Updates),
     post("/api/vakt/v1/update/{}", Access::Program(Scope::UpdateWrite), Endpoint::Updates),
+    get("/api/vakt/v1/sbom", UPDATE_READ, Endpoint::Sbom),
     post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
 ];
 
@@ -217,7 +220,7 @@ mod tests {
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
             let passed_on = match route.endpoint {
                 Endpoint::Config | Endpoint::Updates => api,
-                endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log),
+                endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log | Endpoint::Sbom),
             };
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");
         }
