@@ -12,7 +12,7 @@ TEST_IMAGE := target/test-image
 
 .PHONY: help
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 .PHONY: run
 run: image ## Boot the image in QEMU; Ctrl-C powers it off. FLAGS="--config vakt.toml" and others are passed on
@@ -20,10 +20,11 @@ run: image ## Boot the image in QEMU; Ctrl-C powers it off. FLAGS="--config vakt
 	$(IMAGE) run $(FLAGS)
 
 .PHONY: image
-image: ## Build the flashable image: target/image/vakt-<version>-<arch>.img.zst and its manifest
+image: ## Build the flashable image: target/image/vakt-<version>-<arch>.img.zst; KERNEL=source FORMAT=qcow2 SECURE_BOOT=DIR
 	cargo build --locked --package vakt-image
-	$(IMAGE) setup --for build
-	$(IMAGE) build $(if $(KEYS),--keys $(KEYS))
+	$(IMAGE) setup --for $(if $(filter source,$(KERNEL)),kernel,build)
+	$(IMAGE) build $(if $(KEYS),--keys $(KEYS)) $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FORMAT),--format $(FORMAT)) \
+	  $(if $(SECURE_BOOT),--secure-boot-key $(SECURE_BOOT)/db.key --secure-boot-cert $(SECURE_BOOT)/db.crt)
 
 .PHONY: bundle
 bundle: image ## Add the image to a signed repository of updates, target/update; KEYS=DIR as `vakt-image keys DIR` made it
@@ -51,6 +52,9 @@ test: ## Every test of every tier, with one closing summary
 .PHONY: test-long
 test-long: export VAKT_TEST_LONG := 1
 test-long: test ## `make test`, with a thousand power cuts instead of fifty: some hours
+.PHONY: buildroot-check
+buildroot-check: ## Check buildroot-overlay/ against BUILDROOT=DIR and KERNEL_SOURCE=DIR; says what was not run
+	buildroot-overlay/check
 
 .PHONY: bench
 bench: image ## Print the measures: boot, sizes, memory, ingest against the peers

@@ -1,16 +1,21 @@
 //! The one place that knows how a Vakt disk is put together, and how it is run in QEMU.
 //!
-//! A kernel, its modules and a root tree come from a provider ([`provider`]: Debian's packages here;
-//! Buildroot calls `assemble` with its own); [`build`] turns them into a GPT disk; [`qemu`] boots it;
-//! [`bundle`] makes signed updates of it; [`setup`] installs what all that needs on the host. Everything is reproducible: the same inputs
-//! give the same bytes.
+//! A kernel, its modules and a root tree come from a provider ([`provider`]: Debian's packages here,
+//! with Debian's kernel or one that [`kernel`] compiles; Buildroot calls `assemble` with its own); [`build`] turns them into a GPT disk; [`qemu`] boots it;
+//! [`bundle`] makes signed updates of it; [`flash`] writes it to a disk; [`setup`] installs what all that needs on
+//! the host. Everything is reproducible: the same inputs give the same bytes.
 
+pub mod arch;
 pub mod build;
 pub mod bundle;
 pub mod cache;
+pub mod flash;
+pub mod kernel;
 pub mod process;
 pub mod provider;
 pub mod qemu;
+pub mod sbom;
+pub mod secure_boot;
 pub mod setup;
 
 /// The version that is built.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use vakt_image::build::stage;
 use vakt_image::bundle::keys::trusted_root;
 use vakt_image::qemu::{Serial, ready};
+use vakt_image::sbom;
 
 use crate::programs;
 
@@ -103,6 +104,7 @@ impl Container {
         let directory = tempfile::Builder::new().prefix("vakt-container").tempdir()?;
         let tree = directory.path().join("tree");
         stage(&workspace(), &programs::directory()?, &trusted_root(None, &workspace())?, &tree)?;
+        sbom::stage(&sbom::make(&workspace(), vakt_image::VERSION, &[])?, &tree)?;
         let flags = change(&tree)?;
         let state = directory.path().join("state");
         fs::create_dir(&state)?;

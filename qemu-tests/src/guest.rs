@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use vakt_image::build::{Manifest, config_disk};
-use vakt_image::process::run;
+use vakt_image::arch::Arch;
+use vakt_image::build::{Manifest, config_disk, stem};
+use vakt_image::process::{is_there, run};
 use vakt_image::provider;
 use vakt_image::qemu::{Boot, Forward, Guest, Machine, ready};
 
@@ -33,8 +34,7 @@ pub struct Image {
 
 /// Why no guest can run here, or `None` when one can.
 pub fn missing() -> Option<String> {
-    (!Path::new("/usr/bin/qemu-system-x86_64").exists())
-        .then(|| "no QEMU (vakt-image setup installs it)".into())
+    (!is_there(Arch::HERE.qemu())).then(|| "no QEMU (vakt-image setup installs it)".into())
 }
 
 impl Image {
@@ -54,7 +54,7 @@ impl Image {
     /// # Errors
     /// When it cannot be copied.
     pub fn copy(&self, to: &Path) -> Result<()> {
-        let name = format!("vakt-{}-{}.img", self.manifest.version, std::env::consts::ARCH);
+        let name = format!("{}.img", stem(&self.manifest.version));
         run(Command::new("cp").arg("--sparse=always").arg(self.directory.join(name)).arg(to))?;
         let file = fs::File::options().write(true).open(to)?;
         file.set_len(DISK_BYTES.max(file.metadata()?.len()))?;
@@ -67,7 +67,7 @@ impl Image {
     /// When the firmware is not there.
     pub fn by_firmware(&self, disk: &Path) -> Result<Machine> {
         let variables = disk.with_extension("efivars");
-        Ok(Machine::new(Boot::Firmware { ovmf: provider::firmware()?, variables }, disk))
+        Ok(Machine::new(Boot::Firmware { ovmf: provider::firmware()?, variables, secure_boot: false }, disk))
     }
 
     /// A machine that boots `disk` with the image's kernel and initramfs handed over.

@@ -132,6 +132,21 @@ impl Disk {
         Ok(bytes)
     }
 
+    /// Puts other bytes into a boot entry that is there.
+    ///
+    /// # Errors
+    /// When there is none, or no room.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let volume = self.volume()?;
+        let mut file =
+            volume.root_dir().open_dir(ENTRIES)?.open_file(name).with_context(|| format!("no {name}"))?;
+        file.truncate()?;
+        file.write_all(bytes)?;
+        file.flush()?;
+        drop(file);
+        Ok(volume.unmount()?)
+    }
+
     fn volume(&self) -> Result<fatfs::FileSystem<Part>> {
         // A file of its own that is only a boot partition will do as well.
         let part = self.partition("vakt-esp").or_else(|_| Part::whole(&self.0))?;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use vakt_image::build::{Built, assemble, stage};
+use vakt_image::build::{Built, Options, assemble, stage};
 use vakt_image::bundle::{Signing, Update, Validity, block_on, keys, publish, write_archive};
-use vakt_image::provider;
+use vakt_image::provider::{self, Kernel};
+use vakt_image::sbom;
 
 use crate::container::workspace;
 use crate::guest::Appliance;
@@ -26,7 +27,9 @@ pub fn build(version: &str, output: &Path, change: impl FnOnce(&Path) -> Result<
     let text = std::fs::read_to_string(&os_release)?;
     std::fs::write(&os_release, text.replace(vakt_image::VERSION, version))?;
     change(&tree)?;
-    let built = assemble(&tree, &provider::inputs()?, output, false)?;
+    let inputs = provider::inputs(Kernel::Stock)?;
+    sbom::stage(&sbom::make(&workspace(), version, &inputs.packages)?, &tree)?;
+    let built = assemble(&tree, &inputs, output, &Options::default())?;
     ensure!(built.manifest.version == version, "the image says {}", built.manifest.version);
     Ok(built)
 }
@@ -37,7 +40,7 @@ pub fn build(version: &str, output: &Path, change: impl FnOnce(&Path) -> Result<
 /// # Errors
 /// When it cannot be signed or written.
 pub fn archive(image: &Path, version: &str, signing: &Signing, directory: &Path) -> Result<PathBuf> {
-    let update = Update::of_image(image, &workspace())?;
+    let update = Update::of_image(image)?;
     let work = tempfile::tempdir_in(directory)?;
     let files = update.write(work.path())?;
     let repository = directory.join("repository");

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use vakt_image::build::{Manifest, assemble, stage};
-use vakt_image::provider;
+use vakt_image::build::{Manifest, Options, assemble, stage};
+use vakt_image::provider::{self, Kernel};
+use vakt_image::sbom;
 use vakt_qemu_tests::container::workspace;
 use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
@@ -30,5 +31,7 @@ fn build(trust: &Path) -> Result<Manifest> {
     let directory = tempfile::tempdir()?;
     let tree = directory.path().join("tree");
     stage(&workspace(), &programs::directory()?, trust, &tree)?;
-    Ok(assemble(&tree, &provider::inputs()?, &directory.path().join("out"), false)?.manifest)
+    let inputs = provider::inputs(Kernel::Stock)?;
+    sbom::stage(&sbom::make(&workspace(), vakt_image::VERSION, &inputs.packages)?, &tree)?;
+    Ok(assemble(&tree, &inputs, &directory.path().join("out"), &Options::default())?.manifest)
 }

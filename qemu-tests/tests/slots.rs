@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use vakt_image::build::{esp, hex};
-use vakt_image::provider;
+use vakt_image::provider::{self, Kernel};
 use vakt_image::qemu::{Guest, Machine};
 use vakt_qemu_tests::container::{self, Container, config};
 use vakt_qemu_tests::guest::{self, Image, POWER_OFF_WITHIN};
@@ -193,9 +193,13 @@ fn hangs() -> Result<()> {
 fn staged_by_the_api() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (esp_file, slot_file) = (directory.path().join("esp"), directory.path().join("slot"));
-    let old_uki = directory.path().join("uki");
-    fs::write(&old_uki, vec![1; 3 << 20])?;
-    esp::make(&esp_file, &provider::inputs()?.boot_loader, &old_uki, &esp::first_uki(vakt_image::VERSION))?;
+    let contents = esp::Contents {
+        loader: fs::read(provider::inputs(Kernel::Stock)?.boot_loader)?,
+        uki: vec![1; 3 << 20],
+        uki_name: esp::first_uki(vakt_image::VERSION),
+        keys: Vec::new(),
+    };
+    esp::make(&esp_file, &contents)?;
     let uki: Vec<u8> = (0..1_000_000u32).flat_map(u32::to_le_bytes).collect();
     let mut slot = fs::File::create(&slot_file)?;
     slot.write_all(&vec![0; 8192])?;

@@ -35,15 +35,35 @@ IMAGE_ID=vakt
 IMAGE_VERSION=$version
 END
 
-set -- "$TARGET_DIR"/lib/modules/*
-if [ $# -ne 1 ] || [ ! -d "$1" ]; then
-	echo "post-image: expected one kernel in $TARGET_DIR/lib/modules, found: $*" >&2
+# The kernel has no modules; what vakt-image looks at is the list of what is built in.
+set -- "$BUILD_DIR"/linux-[0-9]*/include/config/kernel.release
+if [ $# -ne 1 ] || [ ! -f "$1" ]; then
+	echo "post-image: expected one kernel in $BUILD_DIR, found: $*" >&2
 	exit 1
 fi
+linux=${1%/include/config/kernel.release}
+read -r release <"$1"
+modules="$BUILD_DIR/vakt-modules/$release"
+mkdir -p "$modules/kernel"
+cp "$linux/modules.builtin" "$modules/"
+
+# What Kconfig dropped without a word stops the build here.
+if grep -q '^BR2_aarch64=y' "$BR2_CONFIG"; then
+	arch=aarch64 efi=aa64 kernel=Image
+else
+	arch=x86_64 efi=x64 kernel=bzImage
+fi
+board="$BR2_EXTERNAL_VAKT_PATH/board/vakt"
+"$board/lost-lines" "$linux/.config" "$board/linux.config" "$board/linux-$arch.config"
+
+CARGO_NET_OFFLINE=true "$HOST_DIR/bin/vakt-image" sbom --root-tree "$root" \
+	--part "pkg:generic/linux@${release%-vakt}" \
+	--part "pkg:deb/debian/systemd-boot-efi@$(sed -n 's/^VAKT_BOOT_VERSION = //p' "$board/../../package/vakt-boot/vakt-boot.mk")"
+
 exec "$HOST_DIR/bin/vakt-image" assemble \
 	--root-tree "$root" \
-	--kernel "$images/bzImage" \
-	--modules "$1" \
-	--stub "$images/vakt-boot/linuxx64.efi.stub" \
-	--boot-loader "$images/vakt-boot/systemd-bootx64.efi" \
+	--kernel "$images/$kernel" \
+	--modules "$modules" \
+	--stub "$images/vakt-boot/linux$efi.efi.stub" \
+	--boot-loader "$images/vakt-boot/systemd-boot$efi.efi" \
 	--output "$images/vakt"

@@ -12,6 +12,7 @@ use anyhow::Context;
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
 use super::layout::{ESP, MIB, SECTOR};
+use crate::arch::Arch;
 
 /// Bytes of a directory entry, and the first byte of one that is free.
 const ENTRY: usize = 32;
@@ -28,6 +29,26 @@ const LOADER_CONF: &str = "timeout 0\neditor no\ndefault vakt-*\n";
 /// the copy's name init knows what was chosen (init/src/reset/boot_entry.rs).
 const RESETS: [(&str, &str); 2] =
     [("settings", "Reset the settings, keep metrics and logs"), ("everything", "Reset everything")];
+
+/// More of it, when there are keys to enrol: in the firmware's setup mode systemd-boot counts down for 15 s, enrols
+/// them and restarts. Without this line it would only offer to.
+const ENROL: &str = "secure-boot-enroll force\n";
+
+/// Where systemd-boot looks for keys that it enrols by itself.
+const KEYS: &str = "loader/keys/auto";
+
+/// What goes onto the partition.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// systemd-boot.
+    pub loader: Vec<u8>,
+    /// The UKI.
+    pub uki: Vec<u8>,
+    /// The UKI's name in `EFI/Linux`.
+    pub uki_name: String,
+    /// Secure Boot's variables to enrol, by file name.
+    pub keys: Vec<(String, Vec<u8>)>,
+}
 
 /// Names that `EFI/Linux` has room for without growing, each as long as the longest of a UKI (four
 /// directory entries): init adds names only where there is room, so that each is the write of one sector.
@@ -53,11 +74,11 @@ impl TimeProvider for Fixed {
     }
 }
 
-/// Writes the partition's file system with the boot loader and one UKI called `uki_name`.
+/// Writes the partition's file system.
 ///
 /// # Errors
 /// When something does not fit or cannot be written.
-pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> anyhow::Result<()> {
+pub fn make(output: &Path, contents: &Contents) -> anyhow::Result<()> {
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(output)?;
     file.set_len(ESP.mib * MIB)?;
     let options = FormatVolumeOptions::new()
@@ -81,17 +102,17 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
         file.write_all(bytes).with_context(|| format!("{name} does not fit the ESP"))?;
         Ok(file.flush()?)
     };
-    let loader =
-        std::fs::read(boot_loader).with_context(|| format!("cannot read {}", boot_loader.display()))?;
-    put("EFI/BOOT/BOOTX64.EFI", &loader)?;
-    put("EFI/systemd/systemd-bootx64.efi", &loader)?;
-    put("loader/loader.conf", LOADER_CONF.as_bytes())?;
+    put(Arch::HERE.default_loader(), &contents.loader)?;
+    put(&format!("EFI/systemd/{}", Arch::HERE.boot_loader()), &contents.loader)?;
+    let enrol = if contents.keys.is_empty() { "" } else { ENROL };
+    put("loader/loader.conf", format!("{LOADER_CONF}{enrol}").as_bytes())?;
     for (kind, title) in RESETS {
-        put(&format!("EFI/vakt/reset-{kind}.efi"), &loader)?;
+        put(&format!("EFI/vakt/reset-{kind}.efi"), &contents.loader)?;
         let entry = format!("title {title}\nefi /EFI/vakt/reset-{kind}.efi\n");
         put(&format!("loader/entries/reset-{kind}.conf"), entry.as_bytes())?;
     }
-    put(&format!("EFI/Linux/{uki_name}"), &std::fs::read(uki)?)?;
+    contents.keys.iter().try_for_each(|(name, bytes)| put(&format!("{KEYS}/{name}"), bytes))?;
+    put(&format!("EFI/Linux/{}", contents.uki_name), &contents.uki)?;
     drop(root);
     volume.unmount().context("cannot close the FAT")
 }
@@ -101,7 +122,17 @@ pub fn make(output: &Path, boot_loader: &Path, uki: &Path, uki_name: &str) -> an
 /// fsck.fat takes for damage.
 fn make_directories(file: &mut File) -> anyhow::Result<()> {
     let volume = FileSystem::new(&mut *file, FsOptions::new().time_provider(&Fixed))?;
-    for directory in ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "EFI/vakt", "loader", "loader/entries"] {
+    let plain = [
+        "EFI",
+        "EFI/BOOT",
+        "EFI/systemd",
+        "EFI/Linux",
+        "EFI/vakt",
+        "loader",
+        "loader/entries",
+        "loader/keys",
+    ];
+    for directory in plain.into_iter().chain([KEYS]) {
         let made = volume.root_dir().create_dir(directory).map(|_| ());
         made.with_context(|| format!("cannot make {directory} on the ESP"))?;
     }
@@ -139,15 +170,21 @@ fn with_short_dots(sector: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
     fn directories_begin_as_the_specification_says_and_hold_what_was_put() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        std::fs::write(at("loader"), b"the loader").unwrap();
-        std::fs::write(at("uki"), vec![7; 5000]).unwrap();
-        make(&at("esp"), &at("loader"), &at("uki"), &first_uki("0.1.0")).unwrap();
+        let contents = Contents {
+            loader: b"the loader".into(),
+            uki: vec![7; 5000],
+            uki_name: first_uki("0.1.0"),
+            keys: vec![("db.auth".into(), b"a key".into())],
+        };
+        make(&at("esp"), &contents).unwrap();
         let bytes = std::fs::read(at("esp")).unwrap();
         let begins = |sector: &[u8]| sector.starts_with(b".          ");
         let directories: Vec<&[u8]> = bytes.chunks(SECTOR as usize).filter(|sector| begins(sector)).collect();
@@ -169,5 +206,9 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, [".", "..", "vakt-a_0.1.0.efi"]);
+        let mut said = String::new();
+        volume.root_dir().open_file("loader/loader.conf").unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains("secure-boot-enroll force"), "{said}");
+        assert!(volume.root_dir().open_file("loader/keys/auto/db.auth").is_ok());
     }
 }

@@ -1,5 +1,7 @@
 //! The partition layout, as data.
 
+use crate::arch::Arch;
+
 /// Bytes in a MiB.
 pub const MIB: u64 = 1 << 20;
 
@@ -33,11 +35,10 @@ pub const ESP: Slot = Slot {
     mib: 96,
 };
 
-/// A root slot: erofs with its hash tree behind it. Type: Linux root (x86-64) of the Discoverable
-/// Partitions Specification.
+/// A root slot: erofs with its hash tree behind it.
 pub const ROOT_A: Slot = Slot {
     label: "vakt-root-a",
-    kind: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+    kind: Arch::HERE.root_type(),
     id: "76616b74-0000-4000-8000-00000000000a",
     mib: 128,
 };

@@ -1,6 +1,7 @@
 //! From inputs and programs to a disk, step by step, each a function from files to a file.
 
 pub mod config_disk;
+mod convert;
 mod disk;
 mod erofs;
 pub mod esp;
@@ -14,7 +15,8 @@ mod tree;
 mod uki;
 mod verity;
 
-pub use image::{Built, Manifest, assemble};
+pub use convert::{Format, qcow2};
+pub use image::{BILL, Built, Manifest, Options, assemble, stem};
 pub use programs::{PROGRAMS, Profile, build as build_programs};
 pub use tree::stage;
 

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
+use crate::arch::Arch;
+
 /// How they are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Profile {
@@ -48,7 +50,7 @@ pub fn build(workspace: &Path, profile: Profile) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(status.success(), "cargo build ended with {status}");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
     let name = if profile == Profile::Release { "release" } else { "debug" };
-    Ok(target.join(format!("{}-unknown-linux-gnu", std::env::consts::ARCH)).join(name))
+    Ok(target.join(Arch::HERE.triple()).join(name))
 }
 
 /// The flags replace those of .cargo/config.toml, so they repeat the static linking. The remapped

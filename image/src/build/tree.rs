@@ -11,8 +11,9 @@ use super::programs::PROGRAMS;
 use crate::process::run;
 use crate::provider;
 
-/// Where kernel file systems and state are mounted.
-const MOUNT_POINTS: &[&str] = &["dev", "proc", "run", "state", "sys", "tmp", "etc"];
+/// Where kernel file systems and state are mounted, and where the bill of materials will lie, which the web service's
+/// room is built with.
+const DIRECTORIES: &[&str] = &["dev", "proc", "run", "state", "sys", "tmp", "etc", "usr/share/vakt"];
 
 /// Where the trusted root.json lies in an image; `vakt-update` begins with it.
 const TRUST: &str = "usr/lib/vakt/update/root.json";
@@ -23,7 +24,7 @@ const TRUST: &str = "usr/lib/vakt/update/root.json";
 /// # Errors
 /// When a program is missing or something cannot be copied.
 pub fn stage(workspace: &Path, programs: &Path, trust: &Path, output: &Path) -> anyhow::Result<()> {
-    for name in MOUNT_POINTS {
+    for name in DIRECTORIES {
         fs::create_dir_all(output.join(name)).with_context(|| format!("cannot make {}", output.display()))?;
     }
     copy_tree(&workspace.join("buildroot-overlay/board/vakt/rootfs_overlay"), output)?;

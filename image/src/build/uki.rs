@@ -45,20 +45,26 @@ impl Image {
         let optional = coff + 20;
         let table = optional + (at(coff + 16)? & 0xFFFF) as usize;
         let section_align = at(optional + 32)?;
-        let mut next_address = 0;
+        let headers_end = at(optional + 60)? as usize;
+        let (mut next_address, mut end) = (0, headers_end);
         for index in 0..sections {
             let header = table + index * SECTION_HEADER;
             next_address = next_address.max(at(header + 12)? + at(header + 8)?);
+            end = end.max(at(header + 20)? as usize + at(header + 16)? as usize);
         }
+        // Behind the last section lies the symbol table. It would become a gap between sections, and firmware hashes
+        // gaps otherwise than sbsign does: the signature would not be good.
+        let mut bytes = stub.get(..end).context("the EFI stub is cut short")?.to_vec();
+        bytes[coff + 8..coff + 16].fill(0);
         Ok(Image {
-            bytes: stub.to_vec(),
+            bytes,
             coff,
             table,
             sections,
             // The stub's own 512 would let the kernel's pages share one with its neighbour's.
             section_align: section_align.max(4096),
             file_align: at(optional + 36)?.max(512),
-            headers_end: at(optional + 60)? as usize,
+            headers_end,
             next_address,
         })
     }
@@ -141,6 +147,21 @@ mod tests {
         let raw = header(2, 20) as usize;
         assert_eq!(uki[raw..raw + 600], [7; 600]);
         assert_eq!(read(&uki, 0x44 + 20 + 56).unwrap(), 0x4000);
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_section_of_the_stub_is_left_out() {
+        let mut stub = stub();
+        let table = 0x44 + 20 + 112;
+        stub[table + 16..table + 20].copy_from_slice(&512u32.to_le_bytes());
+        stub[table + 20..table + 24].copy_from_slice(&512u32.to_le_bytes());
+        // The COFF header's pointer to the symbol table, and the table.
+        stub[0x44 + 8..0x44 + 12].copy_from_slice(&1024u32.to_le_bytes());
+        stub.extend_from_slice(&[9; 700]);
+        let uki = make(&stub, &[(".linux", &[7; 600])]).unwrap();
+        assert_eq!(read(&uki, 0x44 + 8).unwrap(), 0);
+        assert_eq!(read(&uki, table + SECTION_HEADER + 20).unwrap(), 1024);
+        assert!(!uki.contains(&9));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Updates out of images: manifest, bill of materials, signed repository, archive.
+//! Updates out of images: manifest, signed repository, archive.
 //!
 //! What is made here is what `vakt-update` takes; the manifest's type is that service's own.
 
@@ -6,7 +6,6 @@ mod archive;
 pub mod keys;
 mod pieces;
 mod repository;
-mod sbom;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use jiff::Timestamp;
 use vakt_update::manifest::{Manifest, name};
 use vakt_update::version::Version;
 
+use crate::arch::Arch;
 use crate::build;
 
 pub use archive::write as write_archive;
@@ -43,8 +43,8 @@ pub struct Update {
     pub root: PathBuf,
     /// The UKI.
     pub uki: PathBuf,
-    /// The bill of materials, CycloneDX.
-    pub sbom: Vec<u8>,
+    /// The bill of materials, which is in the root too.
+    pub sbom: PathBuf,
 }
 
 impl Update {
@@ -52,24 +52,24 @@ impl Update {
     ///
     /// # Errors
     /// When a part of the image is missing or its version cannot be one of an update.
-    pub fn of_image(directory: &Path, workspace: &Path) -> anyhow::Result<Update> {
+    pub fn of_image(directory: &Path) -> anyhow::Result<Update> {
         let path = directory.join("manifest.json");
         let text = std::fs::read(&path).with_context(|| {
             format!("cannot read {}; make the image with: vakt-image build", path.display())
         })?;
         let image: build::Manifest =
             serde_json::from_slice(&text).with_context(|| format!("{} is no image's", path.display()))?;
-        let stem = format!("vakt-{}-{}", image.version, std::env::consts::ARCH);
+        let stem = build::stem(&image.version);
         // To the second: what is written is what is read back.
         let made = Timestamp::from_second(Timestamp::now().as_second())?;
         Ok(Update {
             version: image.version.parse()?,
-            machine: format!("vakt-{}", std::env::consts::ARCH),
+            machine: format!("vakt-{}", Arch::HERE.name()),
             made,
             root_hash: image.root_hash.clone(),
             root: directory.join(format!("{stem}.root")),
             uki: directory.join(format!("{stem}.efi")),
-            sbom: sbom::make(workspace, &image, made)?,
+            sbom: directory.join(format!("{stem}.sbom.json")),
         })
     }
 
@@ -96,7 +96,7 @@ impl Update {
             .with_context(|| writing(manifest_path))?;
         std::fs::copy(&self.root, root).with_context(|| writing(root))?;
         std::fs::copy(&self.uki, uki).with_context(|| writing(uki))?;
-        std::fs::write(sbom, &self.sbom).with_context(|| writing(sbom))?;
+        std::fs::copy(&self.sbom, sbom).with_context(|| writing(sbom))?;
         Ok(paths)
     }
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vakt_image::build::assemble;
+use vakt_image::build::{Options, assemble};
 use vakt_image::provider::Inputs;
+
+use super::Signing;
 
 /// Puts an image together from what another build made.
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,8 @@ pub struct Assemble {
     /// Where the image goes.
     #[arg(long)]
     output: PathBuf,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 impl Assemble {
@@ -44,7 +48,8 @@ impl Assemble {
             boot_loader: self.boot_loader,
             packages: Vec::new(),
         };
-        let built = assemble(&self.root_tree, &inputs, &self.output, true)?;
+        let options = Options { compress: true, secure_boot: self.signing.secure_boot() };
+        let built = assemble(&self.root_tree, &inputs, &self.output, &options)?;
         println!("{}", built.disk.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vakt_image::build::{Profile, assemble, build_programs, stage};
+use vakt_image::build::{Format, Options, Profile, assemble, build_programs, qcow2, stage};
 use vakt_image::bundle::keys::trusted_root;
 use vakt_image::process::step;
-use vakt_image::provider;
+use vakt_image::provider::{self, Kernel};
+use vakt_image::sbom;
 
-use super::{default_output, workspace};
+use super::{Signing, default_output, workspace};
 
 /// Builds the programs and the image.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,14 @@ pub struct Build {
     /// default: development keys, made below target/.
     #[arg(long)]
     keys: Option<PathBuf>,
+    /// Which kernel.
+    #[arg(long, default_value = "stock")]
+    kernel: Kernel,
+    /// Forms of the disk; the raw one is always written.
+    #[arg(long, value_delimiter = ',', default_value = "raw")]
+    format: Vec<Format>,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 impl Build {
@@ -37,13 +46,18 @@ impl Build {
         let (workspace, output) = (workspace(), self.output.unwrap_or_else(default_output));
         step("programs");
         let programs = build_programs(&workspace, self.profile)?;
-        let inputs = provider::inputs()?;
+        let inputs = provider::inputs(self.kernel)?;
         std::fs::create_dir_all(&output)?;
         let trust = trusted_root(self.keys, &workspace)?;
         let tree = tempfile::tempdir_in(&output)?;
         stage(&workspace, &programs, &trust, tree.path())?;
-        let built = assemble(tree.path(), &inputs, &output, !self.no_compress)?;
+        sbom::stage(&sbom::make(&workspace, vakt_image::VERSION, &inputs.packages)?, tree.path())?;
+        let options = Options { compress: !self.no_compress, secure_boot: self.signing.secure_boot() };
+        let built = assemble(tree.path(), &inputs, &output, &options)?;
         println!("{}", built.disk.display());
+        if self.format.contains(&Format::Qcow2) {
+            println!("{}", qcow2(&built.disk)?.display());
+        }
         println!("root hash {}", built.manifest.root_hash);
         Ok(ExitCode::SUCCESS)
     }

@@ -42,8 +42,8 @@ impl Bundle {
             Some(keys) => keys,
             None => block_on(keys::development(&workspace()))?,
         };
-        step("update: manifest and bill of materials");
-        let update = Update::of_image(&image, &workspace())?;
+        step("update: manifest");
+        let update = Update::of_image(&image)?;
         let work = tempfile::tempdir()?;
         let files = update.write(work.path())?;
         step("repository: targets and signatures");

@@ -4,13 +4,18 @@ mod assemble;
 mod build;
 mod bundle;
 mod connect;
+mod flash;
 mod keys;
 mod run;
+mod sbom;
 mod setup;
+mod signing;
 mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+pub use signing::Signing;
 
 /// Builds, boots and flashes Vakt.
 #[derive(Debug, clap::Parser)]
@@ -24,10 +29,14 @@ pub enum Command {
     Tree(tree::Tree),
     /// Puts an image together from a given kernel and root tree (Buildroot's post-image step).
     Assemble(assemble::Assemble),
-    /// Makes the keys that sign updates.
+    /// Makes the keys that sign updates, or those of Secure Boot.
     Keys(keys::Keys),
+    /// Writes the bill of materials (Buildroot's post-image step).
+    Sbom(sbom::Sbom),
     /// Makes a signed update of an image.
     Bundle(bundle::Bundle),
+    /// Lists the removable disks, or writes an image to one and reads it back.
+    Flash(flash::Flash),
     /// Boots an image in QEMU.
     Run(run::Run),
     /// Carries standard input and output to an address of the loopback (QEMU's guestfwd starts it).
@@ -42,12 +51,14 @@ impl Command {
     /// With a text for the person who asked.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Command::Sbom(command) => command.run(),
             Command::Setup(command) => command.run(),
             Command::Build(command) => command.run(),
             Command::Tree(command) => command.run(),
             Command::Assemble(command) => command.run(),
             Command::Keys(command) => command.run(),
             Command::Bundle(command) => command.run(),
+            Command::Flash(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Connect(command) => command.run(),
         }

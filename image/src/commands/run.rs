@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use vakt_image::build::config_disk;
+use vakt_image::build::{self, config_disk};
 use vakt_image::provider;
 use vakt_image::qemu::{Boot, Credential, Forward, Guest, Machine, ready};
 
@@ -101,7 +101,7 @@ impl Run {
             anyhow::ensure!(disk.exists(), "no disk at {}", disk.display());
             return Ok(disk.clone());
         }
-        let name = format!("vakt-{}-{}.img", vakt_image::VERSION, std::env::consts::ARCH);
+        let name = format!("{}.img", build::stem(vakt_image::VERSION));
         let image = default_output().join(&name);
         anyhow::ensure!(image.exists(), "no image at {}; build it with: make image", image.display());
         let copy = directory.join(&name);
@@ -113,7 +113,8 @@ impl Run {
 
     fn machine(&self, disk: &Path, directory: &Path) -> anyhow::Result<Machine> {
         let variables = disk.with_extension("efivars");
-        let mut machine = Machine::new(Boot::Firmware { ovmf: provider::firmware()?, variables }, disk);
+        let mut machine =
+            Machine::new(Boot::Firmware { ovmf: provider::firmware()?, variables, secure_boot: false }, disk);
         machine.memory_mib = self.memory;
         machine.forwards = vec![
             Forward { udp: false, host: self.port, guest: 443 },

@@ -7,7 +7,7 @@ use vakt_image::setup::{Need, ensure};
 /// Installs what a task needs.
 #[derive(Debug, clap::Args)]
 pub struct Setup {
-    /// `build`, `run` or `test`; each holds the ones before it.
+    /// `build`, `kernel` (to compile one), `run` or `test`; each holds what `build` does, and `test` what `run` does.
     #[arg(long = "for", default_value = "run")]
     task: Task,
 }
@@ -15,6 +15,7 @@ pub struct Setup {
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Task {
     Build,
+    Kernel,
     Run,
     Test,
 }
@@ -27,6 +28,7 @@ impl Setup {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         ensure(match self.task {
             Task::Build => Need::Build,
+            Task::Kernel => Need::Kernel,
             Task::Run => Need::Run,
             Task::Test => Need::Test,
         })?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use vakt_image::build::{Profile, build_programs, stage};
 use vakt_image::bundle::keys::trusted_root;
+use vakt_image::sbom;
 
 use super::workspace;
 
@@ -33,6 +34,8 @@ impl Tree {
             std::fs::remove_dir_all(&self.output)?;
         }
         stage(&workspace(), &programs, &trusted_root(self.keys, &workspace())?, &self.output)?;
+        // Without packages: the kernel is this host's.
+        sbom::stage(&sbom::make(&workspace(), vakt_image::VERSION, &[])?, &self.output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,36 +8,66 @@ use std::process::Command;
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-use super::Inputs;
 use super::lock::{Lock, Locked};
+use super::{Inputs, Kernel};
+use crate::arch::Arch;
 use crate::cache;
+use crate::kernel::Recipe;
 use crate::process::{run, step};
 use crate::setup::Apt;
 
-/// Kernel packages that do when the locked one is gone, by apt's regular expression.
-const KERNELS: &str = "^linux-image-6\\.12\\..*-cloud-amd64-unsigned$";
+/// Boot loader and stub in systemd's package.
+const EFI: &str = "usr/lib/systemd/boot/efi";
 
 /// Kernel, modules, stub and boot loader, by the lock.
 ///
 /// # Errors
-/// When a package can be neither found in the cache nor downloaded.
-pub fn inputs() -> anyhow::Result<Inputs> {
+/// When a package can be neither found in the cache nor downloaded, or the kernel cannot be compiled.
+pub fn inputs(kernel: Kernel) -> anyhow::Result<Inputs> {
     let lock = Lock::read()?;
-    let (kernel, kernel_line) = unpacked(lock.of("kernel")?, Some(KERNELS))?;
     let (boot, boot_line) = unpacked(lock.of("boot")?, None)?;
     let (_, check_line) = unpacked(lock.of("check")?, None)?;
-    // Packages of trixie and later have their modules below /usr.
-    let places = ["lib/modules", "usr/lib/modules"].map(|place| kernel.join(place));
-    let modules = only_entry(places.iter().find(|place| place.is_dir()).unwrap_or(&places[0]))?;
-    let kernel_release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (image, release, modules, kernel_line) = match kernel {
+        Kernel::Stock => stock(&lock)?,
+        Kernel::Source => {
+            let (tree, line) = unpacked(lock.of("kernel-source")?, None)?;
+            let hash = line.rsplit(' ').next().unwrap_or_default();
+            let built = Recipe::of(&workspace(), hash)?.build(&only_entry(&tree.join("usr/src"))?)?;
+            (built.image(), built.release.clone(), built.modules(), line)
+        }
+    };
     Ok(Inputs {
-        kernel: kernel.join("boot").join(format!("vmlinuz-{kernel_release}")),
-        kernel_release,
+        kernel: image,
+        kernel_release: release,
         modules,
-        stub: boot.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
-        boot_loader: boot.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
+        stub: boot.join(EFI).join(Arch::HERE.stub()),
+        boot_loader: boot.join(EFI).join(Arch::HERE.boot_loader()),
         packages: vec![kernel_line, boot_line, check_line],
     })
+}
+
+/// The recipe of the kernel of ours, by the lock; nothing is downloaded or built.
+///
+/// # Errors
+/// When the lock or a fragment cannot be read, or a tool is missing.
+pub fn recipe() -> anyhow::Result<Recipe> {
+    Recipe::of(&workspace(), &Lock::read()?.of("kernel-source")?.sha256)
+}
+
+/// Debian's kernel: image, release, modules, line for the manifest.
+fn stock(lock: &Lock) -> anyhow::Result<(PathBuf, String, PathBuf, String)> {
+    // What does when the locked one is gone, by apt's regular expression.
+    let others = format!("^linux-image-6\\.12\\..*-cloud-{}-unsigned$", Arch::HERE.debian());
+    let (tree, line) = unpacked(lock.of("kernel")?, Some(&others))?;
+    // Packages of trixie and later have their modules below /usr.
+    let places = ["lib/modules", "usr/lib/modules"].map(|place| tree.join(place));
+    let modules = only_entry(places.iter().find(|place| place.is_dir()).unwrap_or(&places[0]))?;
+    let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((tree.join("boot").join(format!("vmlinuz-{release}")), release, modules, line))
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The directory with OVMF's files.

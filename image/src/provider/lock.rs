@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
+
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,8 +20,11 @@ pub struct Lock {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Locked {
-    /// `kernel`, `boot` or `firmware`.
+    /// `kernel`, `kernel-source`, `boot` or `firmware`.
     pub purpose: String,
+    /// The architecture it is for, as [`Arch::name`]; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
     /// Debian's name.
     pub name: String,
     /// Debian's version.
@@ -40,12 +45,13 @@ impl Lock {
         toml::from_str(&text).with_context(|| format!("{} is not a lock", path.display()))
     }
 
-    /// The package for a purpose.
+    /// The package for a purpose, on this architecture.
     ///
     /// # Errors
     /// When the lock does not name one.
     pub fn of(&self, purpose: &str) -> anyhow::Result<&Locked> {
-        let found = self.packages.iter().find(|locked| locked.purpose == purpose);
+        let here = |locked: &&Locked| locked.arch.as_deref().is_none_or(|arch| arch == Arch::HERE.name());
+        let found = self.packages.iter().filter(here).find(|locked| locked.purpose == purpose);
         found.with_context(|| format!("image/inputs.lock names no package for {purpose:?}"))
     }
 }

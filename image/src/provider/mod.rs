@@ -5,8 +5,18 @@ mod lock;
 
 use std::path::PathBuf;
 
-pub use debian::{file_system_check, firmware, inputs};
+pub use debian::{file_system_check, firmware, inputs, recipe};
 pub use lock::Lock;
+
+/// Which kernel an image gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kernel {
+    /// Debian's, as it is packaged for virtual machines, with its modules.
+    #[default]
+    Stock,
+    /// Ours: trimmed, hardened, without modules; compiled from Debian's source.
+    Source,
+}
 
 /// What a disk is made from besides our own programs.
 #[derive(Clone, Debug)]

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use crate::arch::Arch;
+
 use super::machine::{Boot, Machine};
 use super::qmp;
 use super::serial::Serial;
@@ -37,21 +39,21 @@ impl Guest {
     /// When QEMU cannot be started.
     pub fn start(machine: &Machine, show: bool) -> anyhow::Result<Guest> {
         let directory = tempfile::Builder::new().prefix("vakt-guest").tempdir()?;
-        if let Boot::Firmware { ovmf, variables } = &machine.boot
+        if let Boot::Firmware { ovmf, variables, .. } = &machine.boot
             && !variables.exists()
         {
             let template = ovmf.join("OVMF_VARS_4M.fd");
             fs::copy(&template, variables).with_context(|| format!("cannot copy {}", template.display()))?;
         }
         let qmp = directory.path().join("qmp");
-        let mut child = Command::new("qemu-system-x86_64")
+        let mut child = Command::new(Arch::HERE.qemu())
             .args(machine.arguments(&qmp))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its own process group: Ctrl-C is for us, who power the guest off.
             .process_group(0)
             .spawn()
-            .context("cannot start qemu-system-x86_64; `vakt-image setup` installs it")?;
+            .with_context(|| format!("cannot start {}; `vakt-image setup` installs it", Arch::HERE.qemu()))?;
         let output = child.stdout.take().context("QEMU has no standard output")?;
         let keyboard = child.stdin.take().context("QEMU has no standard input")?;
         let serial = Serial::follow(output, show);

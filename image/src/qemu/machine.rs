@@ -14,6 +14,8 @@ pub enum Boot {
         ovmf: PathBuf,
         /// This machine's own variables, made from the template when absent.
         variables: PathBuf,
+        /// The firmware that checks signatures once it has keys.
+        secure_boot: bool,
     },
     /// Kernel and initramfs handed over by QEMU: quicker.
     Kernel {
@@ -144,8 +146,14 @@ impl Machine {
         add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(qmp))]);
         add(&["-device", "virtio-rng-pci"]);
         match &self.boot {
-            Boot::Firmware { ovmf, variables } => {
-                let code = escaped(&ovmf.join("OVMF_CODE_4M.fd"));
+            Boot::Firmware { ovmf, variables, secure_boot } => {
+                let name = if *secure_boot { "OVMF_CODE_4M.secboot.fd" } else { "OVMF_CODE_4M.fd" };
+                let code = escaped(&ovmf.join(name));
+                if *secure_boot {
+                    // Its variables are written from system management mode only (OVMF's README, "SMM support").
+                    add(&["-machine", "smm=on", "-global", "ICH9-LPC.disable_s3=1"]);
+                    add(&["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+                }
                 add(&["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={code}")]);
                 add(&["-drive", &format!("if=pflash,format=raw,unit=1,file={}", escaped(variables))]);
             }

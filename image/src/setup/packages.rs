@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::arch::Arch;
 use crate::process::is_there;
 
 /// What is going to be done.
@@ -9,6 +10,8 @@ use crate::process::is_there;
 pub enum Need {
     /// Build the programs and the image.
     Build,
+    /// Also compile the kernel.
+    Kernel,
     /// Boot it.
     Run,
     /// Run all the tests.
@@ -19,6 +22,7 @@ impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Need::Build => "build",
+            Need::Kernel => "kernel",
             Need::Run => "run",
             Need::Test => "test",
         })
@@ -64,9 +68,36 @@ const BUILD: &[Package] = &[
     package("binutils", &["strip"]),
 ];
 
+/// What Linux Documentation/process/changes.rst asks for, and pahole for BTF.
+const KERNEL: &[Package] = &[
+    package("gcc", &["gcc"]),
+    package("make", &["make"]),
+    package("bc", &["bc"]),
+    package("flex", &["flex"]),
+    package("bison", &["bison"]),
+    package("libelf-dev", &["/usr/include/libelf.h"]),
+    package("libssl-dev", &["/usr/include/openssl/ssl.h"]),
+    package("dwarves", &["pahole"]),
+    package("lz4", &["lz4"]),
+];
+
+const QEMU: Package = Package {
+    name: match Arch::HERE {
+        Arch::X86_64 => "qemu-system-x86",
+        Arch::Aarch64 => "qemu-system-arm",
+    },
+    proof: match Arch::HERE {
+        Arch::X86_64 => &["qemu-system-x86_64"],
+        Arch::Aarch64 => &["qemu-system-aarch64"],
+    },
+    from_backports: true,
+};
+
 const RUN: &[Package] = &[
+    // qemu-img, for qcow2.
+    Package { name: "qemu-utils", proof: &["qemu-img"], from_backports: true },
     // 7.2 of bookworm conflicts with newer qemu-utils, and is slower.
-    Package { name: "qemu-system-x86", proof: &["qemu-system-x86_64"], from_backports: true },
+    QEMU,
     Package { name: "qemu-system-data", proof: &["/usr/share/qemu/keymaps"], from_backports: true },
     Package { name: "seabios", proof: &["/usr/share/seabios/bios-256k.bin"], from_backports: true },
     Package { name: "ipxe-qemu", proof: IPXE_ROMS, from_backports: true },
@@ -89,6 +120,9 @@ const TEST: &[Package] = &[
         "libseccomp2",
         &["/usr/lib/x86_64-linux-gnu/libseccomp.so.2", "/usr/lib/aarch64-linux-gnu/libseccomp.so.2"],
     ),
+    // Keys and signatures for Secure Boot.
+    package("sbsigntool", &["sbsign"]),
+    package("openssl", &["openssl"]),
     // The browser that signs in.
     package("chromium", &["chromium"]),
 ];
@@ -97,6 +131,7 @@ const TEST: &[Package] = &[
 pub fn packages(need: Need) -> Vec<Package> {
     let lists: &[&[Package]] = match need {
         Need::Build => &[BUILD],
+        Need::Kernel => &[BUILD, KERNEL],
         Need::Run => &[BUILD, RUN],
         Need::Test => &[BUILD, RUN, TEST],
     };

@@ -88,7 +88,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn machine(disk: &Path) -> Result<Machine> {
     let variables: PathBuf = disk.with_extension("efivars");
-    Ok(Machine::new(Boot::Firmware { ovmf: provider::firmware()?, variables }, disk))
+    Ok(Machine::new(Boot::Firmware { ovmf: provider::firmware()?, variables, secure_boot: false }, disk))
 }
 
 /// Boots the appliance, powers it off, and returns its seconds to ready.

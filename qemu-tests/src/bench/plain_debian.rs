@@ -8,8 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use gptman::{GPT, GPTPartitionEntry};
+use vakt_image::arch::Arch;
+use vakt_image::cache;
 use vakt_image::process::{run, step};
-use vakt_image::{cache, provider};
+use vakt_image::provider::{self, Kernel};
 
 /// Raise it when what is built changes.
 const NAME: &str = "plain-debian-bookworm-1";
@@ -135,7 +137,7 @@ fn write_esp(tree: &Path, path: &Path) -> Result<()> {
         Ok(file.flush()?)
     };
     let entry = format!("title Debian\nlinux /debian/linux\ninitrd /debian/initrd\noptions {OPTIONS}\n");
-    put("EFI/BOOT/BOOTX64.EFI", &fs::read(provider::inputs()?.boot_loader)?)?;
+    put(Arch::HERE.default_loader(), &fs::read(provider::inputs(Kernel::Stock)?.boot_loader)?)?;
     put("loader/loader.conf", LOADER_CONF.as_bytes())?;
     put("loader/entries/debian.conf", entry.as_bytes())?;
     put("debian/linux", &fs::read(only(&tree.join("boot"), "vmlinuz-")?)?)?;

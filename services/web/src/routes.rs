@@ -60,6 +60,8 @@ pub enum Endpoint {
     Welcome,
     /// A reset, from the page and by programs.
     Reset,
+    /// The bill of materials of the running image.
+    Sbom,
     /// Passed on to the store.
     Store,
     /// Passed on to the log service.
@@ -153,6 +155,7 @@ pub const ROUTES: &[Route] = &[
     post("/api/vakt/v1/backup", Access::Program(Scope::BackupRead), Endpoint::Backup),
     post("/api/vakt/v1/restore", Access::Program(Scope::BackupWrite), Endpoint::Restore),
     post("/api/vakt/v1/reset", Access::Program(Scope::Reset), Endpoint::Reset),
+    get("/api/vakt/v1/sbom", UPDATE_READ, Endpoint::Sbom),
     post("/insert/jsonline", Access::Program(Scope::LogsWrite), Endpoint::Log),
 ];
 
@@ -241,7 +244,7 @@ mod tests {
             let passed_on = match route.endpoint {
                 Endpoint::Config | Endpoint::Updates | Endpoint::Reset => api,
                 Endpoint::Backup | Endpoint::Restore => api,
-                endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log),
+                endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log | Endpoint::Sbom),
             };
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");
         }

@@ -1,4 +1,4 @@
-//! The public API: requests of programs, passed on to the store and the log service.
+//! The public API: requests of programs, answered or passed on to the store and the log service.
 //!
 //! A program shows a bearer token of the machine config with the route's scope; a browser that is
 //! signed in may read (GET) with its cookie. Bodies and answers are streamed, bounded by
@@ -7,6 +7,7 @@
 mod backup;
 mod config;
 mod reset;
+mod sbom;
 mod token;
 mod update;
 
@@ -62,6 +63,9 @@ pub async fn answer(app: &App, route: &Route, scope: Scope, caller: &Caller, req
     }
     if route.endpoint == Endpoint::Updates {
         return update::answer(app, &by, caller, request).await;
+    }
+    if route.endpoint == Endpoint::Sbom {
+        return sbom::answer().await;
     }
     pass_on(app, route, request).await
 }

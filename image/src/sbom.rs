@@ -1,16 +1,16 @@
 //! The bill of materials: CycloneDX 1.6 in JSON (ECMA-424). Our programs, the crates that are compiled into them,
-//! the Debian packages beside them.
+//! the packages beside them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::build::{Manifest, PROGRAMS};
+use crate::arch::Arch;
+use crate::build::{BILL, PROGRAMS};
 use crate::process::run;
 
 /// A crate that is compiled in.
@@ -33,31 +33,45 @@ struct Locked {
     checksum: Option<String>,
 }
 
-/// The document for `image`.
+/// The document for `version`, made beside `packages`: each a line of an image's manifest (`name version sha256`, of
+/// Debian), or a package URL. There is no time in it, so that the same inputs give the same bytes.
 ///
 /// # Errors
 /// When cargo or Cargo.lock cannot tell what went in.
-pub fn make(workspace: &Path, image: &Manifest, made: Timestamp) -> anyhow::Result<Vec<u8>> {
+pub fn make(workspace: &Path, version: &str, packages: &[String]) -> anyhow::Result<Vec<u8>> {
     let lock = std::fs::read_to_string(workspace.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not readable")?;
-    let mut components = programs(image);
+    let mut components = programs(version);
     components.extend(crates(workspace)?.iter().map(|one| library(one, &lock)));
-    components.extend(image.packages.iter().filter_map(|line| debian(line)));
+    components.extend(packages.iter().filter_map(|line| part(line)));
     let document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "timestamp": made,
-            "component": { "type": "firmware", "name": "vakt", "version": image.version },
+            "component": { "type": "firmware", "bom-ref": "vakt", "name": "vakt", "version": version },
         },
         "components": components,
     });
-    serde_json::to_vec_pretty(&document).context("cannot write the bill of materials")
+    serde_json::to_vec(&document).context("cannot write the bill of materials")
 }
 
-fn programs(image: &Manifest) -> Vec<Value> {
-    let program = |name: &&str| json!({ "type": "application", "name": name, "version": image.version });
+/// Puts the document into a staged root tree.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn stage(document: &[u8], root_tree: &Path) -> anyhow::Result<()> {
+    let path = root_tree.join(BILL);
+    let writing = || format!("cannot write {}", path.display());
+    std::fs::create_dir_all(path.parent().unwrap_or(root_tree)).with_context(writing)?;
+    std::fs::write(&path, document).with_context(writing)
+}
+
+fn programs(version: &str) -> Vec<Value> {
+    let program = |name: &&str| {
+        let reference = format!("program:{name}");
+        json!({ "type": "application", "bom-ref": reference, "name": name, "version": version })
+    };
     PROGRAMS.iter().map(program).collect()
 }
 
@@ -66,10 +80,9 @@ fn programs(image: &Manifest) -> Vec<Value> {
 /// turns on.
 fn crates(workspace: &Path) -> anyhow::Result<BTreeSet<Crate>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = Command::new(cargo);
     command.current_dir(workspace).args(["tree", "--locked", "--edges", "normal,no-proc-macro"]);
-    command.args(["--prefix", "none", "--format", "{p}|{l}", "--target", &triple]);
+    command.args(["--prefix", "none", "--format", "{p}|{l}", "--target", Arch::HERE.triple()]);
     command.args(PROGRAMS.iter().flat_map(|program| ["--package", program]));
     let output = run(&mut command)?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(compiled).collect())
@@ -84,11 +97,13 @@ fn compiled(line: &str) -> Option<Crate> {
 }
 
 fn library(package: &Crate, lock: &Lock) -> Value {
+    let purl = format!("pkg:cargo/{}@{}", package.name, escaped(&package.version));
     let mut component = json!({
         "type": "library",
+        "bom-ref": purl,
         "name": package.name,
         "version": package.version,
-        "purl": format!("pkg:cargo/{}@{}", package.name, escaped(&package.version)),
+        "purl": purl,
     });
     if !package.license.is_empty() {
         // Cargo's old way of saying OR.
@@ -101,15 +116,23 @@ fn library(package: &Crate, lock: &Lock) -> Value {
     component
 }
 
-/// From the image's `name version sha256`.
-fn debian(line: &str) -> Option<Value> {
+/// What is not ours and no crate: a package URL as it is, or Debian's package of a manifest's line.
+fn part(line: &str) -> Option<Value> {
+    if let Some(rest) = line.strip_prefix("pkg:") {
+        let (name, version) = rest.rsplit('/').next()?.split_once('@')?;
+        return Some(
+            json!({ "type": "library", "bom-ref": line, "name": name, "version": version, "purl": line }),
+        );
+    }
     let mut words = line.split(' ');
     let (name, version, hash) = (words.next()?, words.next()?, words.next()?);
+    let purl = format!("pkg:deb/debian/{}@{}", escaped(name), escaped(version));
     Some(json!({
         "type": "library",
+        "bom-ref": purl,
         "name": name,
         "version": version,
-        "purl": format!("pkg:deb/debian/{}@{}", escaped(name), escaped(version)),
+        "purl": purl,
         "hashes": [{ "alg": "SHA-256", "content": hash }],
     }))
 }
@@ -126,19 +149,12 @@ mod tests {
 
     #[test]
     fn the_bill_names_what_is_compiled_in_and_not_what_tests_need() {
-        let image = Manifest {
-            version: "0.2.0".into(),
-            root_hash: String::new(),
-            kernel: String::new(),
-            cmdline: String::new(),
-            root_bytes: 0,
-            uki_bytes: 0,
-            disk_bytes: 0,
-            disk_sha256: String::new(),
-            packages: vec!["linux-image-6.12+deb12 6.12.1-1~deb12u1 00ff".into()],
-        };
+        let packages = [
+            "linux-image-6.12+deb12 6.12.1-1~deb12u1 00ff".to_owned(),
+            "pkg:generic/linux@6.12.104".to_owned(),
+        ];
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let text = make(&workspace, &image, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        let text = make(&workspace, "0.2.0", &packages).unwrap();
         let bill: Value = serde_json::from_slice(&text).unwrap();
         let components = bill["components"].as_array().unwrap();
         let find = |name: &str| components.iter().find(|component| component["name"] == name);
@@ -149,6 +165,11 @@ mod tests {
         assert_eq!(find("vakt-update").unwrap()["type"], "application");
         let kernel = find("linux-image-6.12+deb12").unwrap();
         assert_eq!(kernel["purl"], "pkg:deb/debian/linux-image-6.12%2Bdeb12@6.12.1-1~deb12u1");
+        assert_eq!(find("linux").unwrap()["version"], "6.12.104");
+        let mut references: Vec<&str> = components.iter().map(|c| c["bom-ref"].as_str().unwrap()).collect();
+        references.sort_unstable();
+        references.dedup();
+        assert_eq!(references.len(), components.len(), "two components have one bom-ref");
         for absent in ["proptest", "libtest-mimic", "ring", "serde_derive", "vakt-wire"] {
             assert!(find(absent).is_none(), "{absent}");
         }
