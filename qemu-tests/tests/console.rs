@@ -5,10 +5,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use vakt_image::qemu::{Credential, Machine, ready};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image, READY_WITHIN};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 use vakt_qemu_tests::visitor::Visitor;
 
@@ -18,17 +18,10 @@ const PASSWORD: &str = "correct horse battery";
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    if let Some(reason) = guest::missing() {
-        let trial = Trial::test(format!("skipped: {reason}"), || Ok(())).with_ignored_flag(true);
-        return libtest_mimic::run(&arguments, vec![trial]).exit_code();
-    }
-    let trial =
-        Trial::test("credentials_are_taken_and_a_factory_reset_at_the_console_gives_a_new_identity", || {
-            lives().map_err(|error| Failed::from(format!("{error:#}")))
-        });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    harness::run(
+        guest::missing(),
+        &[("credentials_are_taken_and_a_factory_reset_at_the_console_gives_a_new_identity", lives)],
+    )
 }
 
 fn lives() -> Result<()> {

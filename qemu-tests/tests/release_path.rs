@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use vakt_image::build::{PROGRAMS, qcow2};
 use vakt_image::kernel::fragments::lost;
@@ -15,6 +14,7 @@ use vakt_image::process::{is_there, run};
 use vakt_image::provider::{self, Lock};
 use vakt_image::sbom;
 use vakt_qemu_tests::container::{self, Container, config, workspace};
+use vakt_qemu_tests::harness;
 use vakt_qemu_tests::programs;
 
 /// Bytes of the made-up image: several of the writer's blocks, and not a whole number of them.
@@ -24,20 +24,13 @@ const IMAGE_BYTES: usize = (13 << 20) + 512;
 const DISK_BYTES: u64 = 32 << 20;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let tests: [(&str, Option<String>, fn() -> Result<()>); 5] = [
-        ("a_disk_in_use_is_refused_and_an_idle_one_gets_the_image", no_loop(), flashes),
-        ("qcow2_holds_what_raw_holds", no_program("qemu-img"), converts),
-        ("the_bill_names_what_the_locks_name_in_cyclonedx", None, bill),
-        ("the_bill_is_served_to_who_may_read_it", container::missing(), served),
-        ("every_line_of_the_fragments_is_in_the_kernel", no_kernel(), survives),
-    ];
-    let trials = tests.map(|(name, missing, test)| match missing {
-        Some(reason) => Trial::test(format!("skipped: {name}: {reason}"), || Ok(())).with_ignored_flag(true),
-        None => Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}")))),
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    harness::run_all(&[
+        (no_loop(), &[("a_disk_in_use_is_refused_and_an_idle_one_gets_the_image", flashes)]),
+        (no_program("qemu-img"), &[("qcow2_holds_what_raw_holds", converts)]),
+        (None, &[("the_bill_names_what_the_locks_name_in_cyclonedx", bill)]),
+        (container::missing(), &[("the_bill_is_served_to_who_may_read_it", served)]),
+        (no_kernel(), &[("every_line_of_the_fragments_is_in_the_kernel", survives)]),
+    ])
 }
 
 fn no_program(name: &str) -> Option<String> {

@@ -199,7 +199,8 @@ fn in_words(network: &Network) -> String {
     let each = network.interfaces.iter().map(|interface| {
         let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
         let how = if interface.dhcp { "DHCP".to_owned() } else { addresses.join(" ") };
-        format!("{} {how}", interface.name)
+        let name = interface.name.as_ref().map_or("any".to_owned(), ToString::to_string);
+        format!("{name} {how}")
     });
     let all: Vec<String> = each.collect();
     if all.is_empty() { "DHCP on every interface".into() } else { all.join(", ") }

@@ -77,6 +77,8 @@ impl Bed {
         let (root_path, uki_path) = (self.at("root.image"), self.at("uki.image"));
         std::fs::write(&root_path, root).unwrap();
         std::fs::write(&uki_path, uki).unwrap();
+        let bill = self.at("sbom.json");
+        std::fs::write(&bill, "{}").unwrap();
         Update {
             version: version.parse().unwrap(),
             machine: MACHINE.into(),
@@ -84,7 +86,7 @@ impl Bed {
             root_hash: Sha256::of(b"").to_string(),
             root: root_path,
             uki: uki_path,
-            sbom: b"{}".to_vec(),
+            sbom: bill,
         }
     }
 
