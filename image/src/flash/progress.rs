@@ -42,7 +42,7 @@ impl Progress {
 
 /// One line: `writing [####      ] 40 % 52 MiB/s`.
 fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
-    let of = |whole: u64| if total == 0 { whole } else { done.saturating_mul(whole) / total };
+    let of = |whole: u64| done.saturating_mul(whole).checked_div(total).unwrap_or(whole);
     let bar: String = (0..BAR).map(|at| if at < of(BAR) { '#' } else { ' ' }).collect();
     let speed = done as f64 / f64::from(1 << 20) / elapsed.as_secs_f64().max(0.001);
     format!("{what:<8} [{bar}] {:>3} % {speed:>6.0} MiB/s", of(100))
