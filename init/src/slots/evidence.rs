@@ -70,10 +70,11 @@ fn look(directory: &Path) -> (Option<String>, Option<String>) {
     // Part 1 has the newest messages.
     parts.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
     let mut log: String = parts.into_iter().map(|(_, text)| text + "\n").collect();
+    let panic = panic_line(&log);
     while log.len() > LOG_BYTES_MAX {
         log.drain(..log.find('\n').map_or(log.len(), |end| end + 1));
     }
-    (panic_line(&log), (!log.is_empty()).then_some(log))
+    (panic, (!log.is_empty()).then_some(log))
 }
 
 fn records(directory: &Path) -> Vec<PathBuf> {
