@@ -7,6 +7,7 @@
 //! possible: it is the root of trust.
 
 mod boot;
+mod bpf;
 mod child;
 mod container;
 mod exec;
@@ -26,10 +27,10 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: vakt-init container --root DIR --state DIR [--config FILE] [--map PORT=ADDR:PORT]...
-                           [--esp FILE --slot FILE]
+                           [--esp FILE --slot FILE] [--record DIR]
        vakt-init exec --service NAME [--pid PID] -- PROGRAM [ARG]...
        vakt-init check FILE        checks a machine config
-       vakt-init exposure [--unit NAME] [--services DIR]
+       vakt-init exposure [--unit NAME] [--services DIR] [--config FILE]
        vakt-init esp --esp FILE VERB...   changes the boot partition (started by init)
        vakt-init network           the network service (started by init)";
 

@@ -16,7 +16,7 @@ use crate::machine::console::Console;
 use crate::machine::{clock, config_disk, disk, identity, mounts, state};
 use crate::manifest;
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
-use crate::sandbox::{ETC, RUN};
+use crate::sandbox::{CGROUPS, ETC, RUN};
 use crate::slots::assess::GATE_MS;
 use crate::slots::entry::Slot;
 use crate::slots::evidence::Evidence;
@@ -107,6 +107,7 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
     }
     let cgroups = Cgroups::new(&options.cgroup.clone().unwrap_or_else(|| "/sys/fs/cgroup/vakt".into()))?;
+    cgroups.tell(Path::new(CGROUPS))?;
     status.bounded = cgroups.bounded();
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     manifests.retain(|_, manifest| !(options.container && manifest.machine_only));

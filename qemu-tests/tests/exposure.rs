@@ -77,7 +77,8 @@ fn compare() -> Result<()> {
 }
 
 fn is_without_network(unit: &str) -> bool {
-    unit.lines().any(|line| matches!(line, "PrivateNetwork=yes" | "IPAddressDeny=any"))
+    let has = |wanted: &str| unit.lines().any(|line| line.starts_with(wanted));
+    has("PrivateNetwork=yes") || (has("IPAddressDeny=any") && !has("IPAddressAllow="))
 }
 
 /// The exposure of each unit, 0 to 10, as systemd-analyze in the tree judges it.

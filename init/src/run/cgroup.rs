@@ -41,6 +41,15 @@ impl Cgroups {
     /// # Errors
     /// When it cannot be made or, with controllers present, not be bounded.
     pub fn open(&self, service: &str, limits: &Limits) -> anyhow::Result<File> {
+    /// Writes down where the groups are, for `vakt-init exec`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn tell(&self, path: &Path) -> anyhow::Result<()> {
+        fs::write(path, self.base.as_os_str().as_encoded_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
         let directory = self.base.join(service);
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make the cgroup {}", directory.display()))?;

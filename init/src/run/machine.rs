@@ -25,7 +25,7 @@ use crate::ledger::desk::{Desk, Effect};
 use crate::machine::clock;
 use crate::machine::console::Console;
 use crate::manifest::Manifest;
-use crate::sandbox::{Plan, RUN};
+use crate::sandbox::{Plan, RUN, addresses};
 use crate::slots::health::health;
 use crate::supervisor::{Action, Event, Goal, Supervisor};
 use crate::sys;
@@ -441,3 +441,6 @@ fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&Pat
     service.status.clear();
     Ok(())
 }
+    if let Some(role) = Role::of_name(name).filter(|_| service.manifest.sandbox.network) {
+        addresses::bind(cgroup.as_fd(), &addresses::lists::of(role, setting.desk.config()))?;
+    }

@@ -10,6 +10,9 @@ use crate::manifest::{Manifest, SocketKind, SyscallGroup};
 pub const RUN: &str = "/run/vakt";
 
 /// What rooms that resolve names see as /etc.
+/// Says where the services' cgroups are.
+pub const CGROUPS: &str = "/run/vakt/cgroups";
+
 pub const ETC: &str = "/run/vakt/etc";
 
 /// The empty directory of a file system that stands for it where it is measured.
