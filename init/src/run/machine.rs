@@ -17,6 +17,7 @@ use super::life::{Process, Service};
 use super::notify::{Notice, NotifySocket};
 use super::output::Output;
 use super::power_button::PowerButtons;
+use super::refusals::Refusals;
 use super::slots::{Found, Slots};
 use super::sockets::{PortMap, Sockets};
 use super::spawn;
@@ -66,6 +67,7 @@ pub struct Machine {
     ctl: Ctl,
     forward: Forward,
     buttons: PowerButtons,
+    refusals: Refusals,
     finished: Option<Goal>,
     /// When the time is kept next.
     remember_time_ms: u64,
@@ -110,6 +112,7 @@ impl Machine {
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
             buttons: PowerButtons::open(),
             finished: None,
+            refusals: Refusals::open(),
             remember_time_ms: 0,
         })
     }
@@ -132,6 +135,9 @@ impl Machine {
             self.answer();
             if let Some(effect) = self.setting.desk.turn(sys::now_ms()) {
                 self.config_changed(&effect);
+            for line in self.refusals.read(sys::now_ms()) {
+                self.forward.line(&self.setting.status.hostname, "init", 1, &line);
+            }
             }
             self.turn_slots();
             if sys::now_ms() >= self.remember_time_ms {
@@ -188,6 +194,7 @@ impl Machine {
             fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         match rustix::event::poll(&mut polled, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        fds.extend(self.refusals.fds());
             Err(error) => Err(error).context("cannot poll"),
         }
     }

@@ -12,8 +12,10 @@ pub mod addresses;
 pub mod calls;
 mod enter;
 mod landlock;
+pub mod names;
 mod plan;
 mod privileges;
+pub mod refusal;
 mod root;
 mod seccomp;
 
