@@ -36,3 +36,35 @@ pub fn bind(cgroup: BorrowedFd<'_>, allowed: &[Prefix]) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    /// Programs that a machine of our own runs may still be none for the kernel.
+    #[test]
+    fn the_kernel_takes_the_programs_of_all_kinds_of_lists() {
+        let hosts = |n: u128| Prefix::v6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | n), 128);
+        let lists: Vec<Vec<Prefix>> = vec![
+            Vec::new(),
+            vec![Prefix::v4(Ipv4Addr::UNSPECIFIED, 0)],
+            vec![Prefix::v6(Ipv6Addr::UNSPECIFIED, 0), Prefix::v6(Ipv6Addr::LOCALHOST, 128)],
+            vec![Prefix::v4(Ipv4Addr::LOCALHOST, 32)],
+            lists::unicast(),
+            (0..program::PREFIXES_MAX as u128).map(hosts).collect(),
+        ];
+        for list in lists {
+            let code = program::compile(&list, Direction::Leaving).unwrap();
+            match sys::load(&code, Kind::Leaving) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    eprintln!("not tried: this user may load no programs");
+                    return;
+                }
+                Err(error) => panic!("{} prefixes: {error}", list.len()),
+            }
+        }
+    }
+}
