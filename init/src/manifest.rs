@@ -31,6 +31,10 @@ pub struct Manifest {
     /// services are well, so what depends on the world outside (addresses, updates) must not be.
     #[serde(default = "yes")]
     pub required: bool,
+    /// It is not restarted to make room when memory is short: what was measured and logged is kept there, and the
+    /// operator comes in there.
+    #[serde(default)]
+    pub critical: bool,
     /// From spawn to `READY=1`; past it the service is killed and counts as failed.
     #[serde(default = "start_timeout")]
     pub start_timeout_s: u32,

@@ -17,6 +17,7 @@ use super::life::{Process, Service};
 use super::notify::{Notice, NotifySocket};
 use super::output::Output;
 use super::power_button::PowerButtons;
+use super::pressure::MemoryWatch;
 use super::refusals::Refusals;
 use super::slots::{Found, Slots};
 use super::sockets::{PortMap, Sockets};
@@ -68,6 +69,7 @@ pub struct Machine {
     forward: Forward,
     buttons: PowerButtons,
     refusals: Refusals,
+    memory: MemoryWatch,
     finished: Option<Goal>,
     /// When the time is kept next.
     remember_time_ms: u64,
@@ -85,6 +87,7 @@ impl Machine {
     ) -> anyhow::Result<Machine> {
         std::fs::create_dir_all(Path::new(RUN).join("room")).context("cannot make the room's mount point")?;
         let supervisor = Supervisor::new(&manifests);
+        let memory = MemoryWatch::arm(setting.cgroups.base());
         let mut services = BTreeMap::new();
         for (name, manifest) in manifests {
             let plan = Plan::new(&name, &manifest)?;
@@ -111,8 +114,9 @@ impl Machine {
             ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
             buttons: PowerButtons::open(),
-            finished: None,
             refusals: Refusals::open(),
+            memory,
+            finished: None,
             remember_time_ms: 0,
         })
     }
@@ -127,17 +131,19 @@ impl Machine {
             if let Some(goal) = self.finished {
                 return Ok(goal);
             }
-            self.wait()?;
+            if self.wait()? {
+                self.relieve();
+            }
             self.take_signals();
             self.reap();
             self.read_notices();
             self.read_output();
-            self.answer();
-            if let Some(effect) = self.setting.desk.turn(sys::now_ms()) {
-                self.config_changed(&effect);
             for line in self.refusals.read(sys::now_ms()) {
                 self.forward.line(&self.setting.status.hostname, "init", 1, &line);
             }
+            self.answer();
+            if let Some(effect) = self.setting.desk.turn(sys::now_ms()) {
+                self.config_changed(&effect);
             }
             self.turn_slots();
             if sys::now_ms() >= self.remember_time_ms {
@@ -177,7 +183,8 @@ impl Machine {
         }
     }
 
-    fn wait(&self) -> anyhow::Result<()> {
+    /// Waits until there is something to do; returns whether memory is short.
+    fn wait(&self) -> anyhow::Result<bool> {
         let now = sys::now_ms();
         let longest = if self.forward.is_behind() { FLUSH_EVERY_MS } else { TURN_MS_MAX };
         let deadlines = [self.supervisor.next_deadline_ms(), self.setting.desk.next_deadline_ms()];
@@ -190,12 +197,25 @@ impl Machine {
         fds.extend(self.services.values().filter_map(|service| service.output.as_ref().map(|o| o.as_fd())));
         fds.extend(self.ctl.fds());
         fds.extend(self.buttons.fds());
+        fds.extend(self.refusals.fds());
         let mut polled: Vec<PollFd<'_>> =
             fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        polled.extend(self.memory.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         match rustix::event::poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        fds.extend(self.refusals.fds());
-            Err(error) => Err(error).context("cannot poll"),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error).context("cannot poll"),
+        }
+        Ok(polled.last().is_some_and(|last| last.revents().contains(PollFlags::PRI)))
+    }
+
+    fn relieve(&mut self) {
+        let step = self.memory.step(sys::now_ms(), &self.services, &self.setting.cgroups);
+        let Some((line, restart)) = step else { return };
+        self.setting.console.line(&line);
+        self.forward.line(&self.setting.status.hostname, "init", 1, &line);
+        if let Some(name) = restart {
+            self.event(&Event::Restart(name));
         }
     }
 
@@ -334,10 +354,7 @@ impl Machine {
         let (setting, slots, supervisor, services, forward) =
             (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
         self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/v1/services") => {
-                let memory = |name: &str| setting.cgroups.memory_bytes(name);
-                json(&status::services(now, supervisor, services, memory))
-            }
+            ("GET", "/v1/services") => json(&status::services(now, supervisor, services, &setting.cgroups)),
             ("GET", "/v1/machine") => {
                 setting.status.lines_shed = forward.shed();
                 setting.status.slot_why = slots.why();
@@ -434,6 +451,9 @@ fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&Pat
     service.sockets.open(&service.manifest.listen, &setting.ports)?;
     spawn::prepare_directories(&service.manifest, service.plan.uid)?;
     let cgroup = setting.cgroups.open(name, &service.manifest.limits)?;
+    if let Some(role) = Role::of_name(name).filter(|_| service.manifest.sandbox.network) {
+        addresses::bind(cgroup.as_fd(), &addresses::lists::of(role, setting.desk.config()))?;
+    }
     // Opened for each life: a life that was killed must not leave its successor a position or a lock.
     let slot = slot.filter(|_| service.manifest.slot).map(|path| {
         let opened = File::options().read(true).write(true).open(path);
@@ -448,6 +468,3 @@ fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&Pat
     service.status.clear();
     Ok(())
 }
-    if let Some(role) = Role::of_name(name).filter(|_| service.manifest.sandbox.network) {
-        addresses::bind(cgroup.as_fd(), &addresses::lists::of(role, setting.desk.config()))?;
-    }

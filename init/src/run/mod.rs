@@ -13,6 +13,7 @@ mod machine;
 mod notify;
 mod output;
 mod power_button;
+mod pressure;
 mod refusals;
 mod slots;
 mod sockets;

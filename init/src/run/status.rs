@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::cgroup::Cgroups;
 use super::life::Service;
 use crate::slots::history::Rollback;
 use crate::supervisor::{State, Supervisor};
@@ -33,6 +34,8 @@ pub struct ServiceStatus {
     pub last_exit: Option<String>,
     /// Bytes of memory, where the controller exists.
     pub memory_bytes: Option<u64>,
+    /// Processes of it that the kernel killed for want of memory since boot, where the controller exists.
+    pub oom_kills: Option<u64>,
     /// Last lines of output.
     pub lines: Vec<String>,
 }
@@ -42,7 +45,7 @@ pub fn services(
     now_ms: u64,
     supervisor: &Supervisor,
     services: &BTreeMap<String, Service>,
-    memory: impl Fn(&str) -> Option<u64>,
+    cgroups: &Cgroups,
 ) -> Vec<ServiceStatus> {
     let one = |(name, service): (&String, &Service)| {
         let watched = supervisor.services().get(name)?;
@@ -58,7 +61,8 @@ pub fn services(
             seconds,
             status: service.status.clone(),
             last_exit: service.ended.map(|ended| ended.to_string()),
-            memory_bytes: memory(name),
+            memory_bytes: cgroups.memory_bytes(name),
+            oom_kills: cgroups.oom_kills(name),
             lines: service.lines.iter().cloned().collect(),
         })
     };
