@@ -48,8 +48,7 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
 
 fn in_room(service: &str, program: Vec<u8>, command: &[String]) -> anyhow::Result<ExitCode> {
     let path = Path::new("/usr/lib/vakt/services").join(format!("{service}.toml"));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("no service {service:?}"))?;
-    let manifest = manifest::parse(service, &text).map_err(anyhow::Error::msg)?;
+    let (_, manifest) = manifest::load_one(&path).with_context(|| format!("no service {service:?}"))?;
     let mut plan = Plan::new(service, &manifest)?;
     plan.program = Program::Brought { path: PROGRAM_AT.into(), bytes: program };
     std::fs::create_dir_all(Path::new(RUN).join("room"))?;
@@ -67,6 +66,7 @@ fn in_room(service: &str, program: Vec<u8>, command: &[String]) -> anyhow::Resul
         Forked::Parent { .. } => wait(),
     }
 }
+
 /// The cgroup of a service that runs here: what holds it to its addresses is attached there.
 fn cgroup_of(service: &str) -> anyhow::Result<File> {
     let base = std::fs::read_to_string(CGROUPS)
@@ -74,7 +74,6 @@ fn cgroup_of(service: &str) -> anyhow::Result<File> {
     let path = Path::new(&base).join(service);
     File::open(&path).with_context(|| format!("{service} was never started: no {}", path.display()))
 }
-
 
 /// The only child's end as an exit code.
 fn wait() -> anyhow::Result<ExitCode> {

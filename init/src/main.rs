@@ -16,6 +16,7 @@ mod ledger;
 mod machine;
 mod manifest;
 mod network;
+mod record;
 mod run;
 mod sandbox;
 mod slots;

@@ -45,7 +45,11 @@ fn compare() -> Result<()> {
     let manifests = workspace().join("buildroot-overlay/board/vakt/rootfs_overlay/usr/lib/vakt/services");
     let (mut units, mut bounds) = (Vec::new(), BTreeMap::new());
     for entry in fs::read_dir(&manifests)? {
-        let name = entry?.path().file_stem().and_then(|stem| stem.to_str()).context("no name")?.to_owned();
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_stem().and_then(|stem| stem.to_str()).context("no name")?.to_owned();
         let unit = Command::new(programs::path("vakt-init")?)
             .args(["exposure", "--unit", &name, "--services"])
             .arg(&manifests)

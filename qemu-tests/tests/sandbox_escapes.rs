@@ -118,7 +118,7 @@ const REFUSED_TO_ALL: &[(&str, &str, &[&str])] = &[
     ("write", "/usr/bin/new", &[]),
     ("write", "/proc/sys/kernel/hostname", &[]),
     ("bpf", "", &["collector"]),
-    ("perf", "", &["collector"]),
+    ("perf", "", &[]),
 ];
 
 /// The services of a container.

@@ -30,6 +30,8 @@ pub struct Refusal {
     pub call: i64,
     /// The process, as the machine numbers it.
     pub pid: i32,
+    /// The thread's own name: it tells one of the service's from a program that was brought into its room.
+    pub thread: String,
 }
 
 impl Refusal {
@@ -42,7 +44,12 @@ impl Refusal {
         }
         let field = |name: &str| words.clone().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let role = Role::of_uid(field("uid")?.parse().ok()?).filter(|role| *role != Role::Init)?;
-        Some(Refusal { role, call: field("syscall")?.parse().ok()?, pid: field("pid")?.parse().ok()? })
+        Some(Refusal {
+            role,
+            call: field("syscall")?.parse().ok()?,
+            pid: field("pid")?.parse().ok()?,
+            thread: field("comm")?.trim_matches('"').to_owned(),
+        })
     }
 }
 
@@ -80,7 +87,7 @@ impl Teller {
         let message = format!("seccomp refused {call}(2) to {}", refusal.role);
         let line = serde_json::json!({
             "level": "WARN", "message": message, "service": refusal.role.name(), "call": call,
-            "pid": refusal.pid, "untold": silent,
+            "pid": refusal.pid, "thread": refusal.thread, "untold": silent,
         });
         Some(line.to_string())
     }
@@ -96,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_record_of_the_kernel_names_service_call_and_process() {
-        assert_eq!(Refusal::parse(RECORD), Some(Refusal { role: Role::Store, call: 165, pid: 1433 }));
+        assert_eq!(
+            Refusal::parse(RECORD),
+            Some(Refusal { role: Role::Store, call: 165, pid: 1433, thread: "vakt-store".into() })
+        );
         for other in [
             RECORD.replace("uid=64004", "uid=1000"),
             RECORD.replace("uid=64004", "uid=0"),
@@ -126,7 +136,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut teller = Teller::default();
-        let refusal = |call| Refusal { role: Role::Web, call, pid: 1 };
+        let refusal = |call| Refusal { role: Role::Web, call, pid: 1, thread: String::new() };
         let told =
             (0..PAIRS_MAX as i64 + 10).filter(|call| teller.line(0, &refusal(*call)).is_some()).count();
         assert_eq!(told, PAIRS_MAX);

@@ -78,9 +78,10 @@ pub fn install(filters: &[BpfProgram; 2]) -> std::io::Result<()> {
 }
 
 fn allow_list(plan: &Plan) -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = calls::base().map(|(_, call)| (call, Vec::new())).collect();
-    rules.extend(no_new_code()?);
-    rules.extend(no_set_id()?);
+    let mut rules: Rules = plan.calls.iter().map(|(_, call)| (*call, Vec::new())).collect();
+    // Arguments are judged of the calls that may be made at all.
+    let judged: Vec<_> = no_new_code()?.into_iter().chain(no_set_id()?).collect();
+    rules.extend(judged.into_iter().filter(|(call, _)| plan.calls.iter().any(|(_, other)| other == call)));
     // The second filter answers for clone3; seccomp(2) is needed to install it.
     rules.insert(libc::SYS_clone3, Vec::new());
     rules.insert(libc::SYS_seccomp, Vec::new());
