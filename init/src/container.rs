@@ -10,6 +10,7 @@ use anyhow::Context;
 use rustix::event::{PollFd, PollFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
+use crate::record::Recorder;
 use crate::sys::{self, CloneArgs, Ended, Forked};
 
 /// Device nodes of the host that the container sees.
@@ -32,6 +33,7 @@ struct Options {
     slot: Option<PathBuf>,
     /// A network of its own, which the network service sets up; whoever started it puts interfaces into it.
     own_network: bool,
+    record: Option<PathBuf>,
 }
 
 /// Runs a container until it ends; SIGTERM and SIGINT are passed on to its init.
@@ -48,6 +50,7 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
         namespaces |= libc::CLONE_NEWNET;
     }
     let own = File::open(&cgroup)?;
+    let recorder = options.record.as_ref().map(|_| Recorder::start()).transpose()?;
     let forked =
         sys::fork_into(CloneArgs { namespaces, cgroup: Some(own.as_fd()) }).context("cannot clone")?;
     match forked {
@@ -62,7 +65,12 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
         Forked::Parent { pid, pidfd } => {
             println!("vakt: container pid {pid}");
             let ended = wait(pid, &pidfd, &signals);
+            let recorded = match (&recorder, &options.record) {
+                (Some(recorder), Some(directory)) => recorder.write(&services_of(&cgroup), directory),
+                _ => Ok(()),
+            };
             remove_cgroup(&cgroup);
+            recorded?;
             match ended? {
                 Ended::Code(code) => Ok(ExitCode::from(code as u8)),
                 Ended::Signal(signal) => anyhow::bail!("init in the container was killed by signal {signal}"),
@@ -87,6 +95,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
             "--map" => options.maps.push(value.clone()),
             "--esp" => options.esp = Some(value.into()),
             "--slot" => options.slot = Some(value.into()),
+            "--record" => options.record = Some(value.into()),
             _ => anyhow::bail!("container does not know {flag}"),
         }
     }
@@ -106,6 +115,11 @@ fn make_cgroup() -> anyhow::Result<PathBuf> {
     let base = mounted.context("no cgroup v2 is mounted")?.join(format!("vakt-{}", std::process::id()));
     fs::create_dir_all(base.join("init")).with_context(|| format!("cannot make {}", base.display()))?;
     Ok(base.join("init"))
+}
+
+/// The services' cgroups are beside init's own.
+fn services_of(init: &Path) -> PathBuf {
+    init.parent().unwrap_or(init).join("services")
 }
 
 fn remove_cgroup(init: &Path) {
@@ -199,7 +213,7 @@ fn enter(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
 }
 
 fn exec_stage2(options: &Options, cgroup: &Path) -> anyhow::Result<Never> {
-    let services = cgroup.parent().unwrap_or(cgroup).join("services");
+    let services = services_of(cgroup);
     let mut arguments = vec!["/usr/bin/vakt-init".to_owned(), "stage2".into(), "--container".into()];
     arguments.push(format!("--cgroup={}", services.display()));
     arguments.extend(options.maps.iter().map(|map| format!("--map={map}")));

@@ -1,10 +1,12 @@
 //! `vakt-init exec`: a program of one's own inside a service's room, to see what the room holds back.
 //!
 //! The room is built from the service's manifest exactly as for the service: same uid, namespaces,
-//! paths, capabilities, Landlock and seccomp. With `--pid` it is built inside the container (or
+//! paths, capabilities, Landlock and seccomp, and the service's own cgroup with its address list. With `--pid` it is built inside the container (or
 //! machine) whose init has that pid, beside the services that run there.
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +14,7 @@ use anyhow::Context;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::manifest;
-use crate::sandbox::{self, Plan, Program, RUN};
+use crate::sandbox::{self, CGROUPS, Plan, Program, RUN};
 use crate::sys::{self, CloneArgs, Ended, Forked};
 
 /// Largest program that is brought into a room; its tmpfs holds 64 MiB.
@@ -46,12 +48,13 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
 
 fn in_room(service: &str, program: Vec<u8>, command: &[String]) -> anyhow::Result<ExitCode> {
     let path = Path::new("/usr/lib/vakt/services").join(format!("{service}.toml"));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("no service {service:?}"))?;
-    let manifest = manifest::parse(service, &text).map_err(anyhow::Error::msg)?;
+    let (_, manifest) = manifest::load_one(&path).with_context(|| format!("no service {service:?}"))?;
     let mut plan = Plan::new(service, &manifest)?;
     plan.program = Program::Brought { path: PROGRAM_AT.into(), bytes: program };
     std::fs::create_dir_all(Path::new(RUN).join("room"))?;
-    match sys::fork_into(CloneArgs { namespaces: plan.namespaces, cgroup: None }).context("cannot clone")? {
+    let cgroup = manifest.sandbox.network.then(|| cgroup_of(service)).transpose()?;
+    let args = CloneArgs { namespaces: plan.namespaces, cgroup: cgroup.as_ref().map(|group| group.as_fd()) };
+    match sys::fork_into(args).context("cannot clone")? {
         Forked::Child => {
             let error = match sandbox::enter(&plan) {
                 Ok(()) => run(command),
@@ -62,6 +65,14 @@ fn in_room(service: &str, program: Vec<u8>, command: &[String]) -> anyhow::Resul
         }
         Forked::Parent { .. } => wait(),
     }
+}
+
+/// The cgroup of a service that runs here: what holds it to its addresses is attached there.
+fn cgroup_of(service: &str) -> anyhow::Result<File> {
+    let base = std::fs::read_to_string(CGROUPS)
+        .with_context(|| format!("{CGROUPS} says where the services' cgroups are; init writes it"))?;
+    let path = Path::new(&base).join(service);
+    File::open(&path).with_context(|| format!("{service} was never started: no {}", path.display()))
 }
 
 /// The only child's end as an exit code.
@@ -104,7 +115,6 @@ fn join(pid: i32) -> anyhow::Result<()> {
         .with_context(|| format!("no process {pid}"))?;
     let all =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET;
-    use std::os::fd::AsFd;
     sys::join_namespaces(pidfd.as_fd(), all)
         .with_context(|| format!("cannot join the namespaces of {pid}"))?;
     rustix::process::chdir(PathBuf::from("/").as_path())?;

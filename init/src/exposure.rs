@@ -1,6 +1,9 @@
 //! `vakt-init exposure`: what each service's room leaves open, as a table; with `--unit NAME` as the systemd
 //! unit that closes the same, for `systemd-analyze security --offline=yes` to judge (systemd.exec(5)).
 //!
+//! Whom a service may talk to depends on the machine config (`--config FILE`); without one it is told as for peers
+//! and a repository by name, which is the most that a config can open.
+//!
 //! A line is written only for what the room enforces; `qemu-tests/tests/sandbox_escapes.rs` tries each.
 
 use std::fmt::Write as _;
@@ -8,8 +11,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use vakt_wire::role::Role;
 
 use crate::manifest::{self, Manifest, SocketKind, SyscallGroup};
+use crate::sandbox::addresses::{Prefix, lists};
 use crate::sandbox::{Access, Plan, calls};
 
 /// The services' manifests in the image.
@@ -48,14 +53,15 @@ const EVERY_ROOM: &[&str] = &[
 /// # Errors
 /// When the manifests cannot be read, or there is no such service.
 pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let (mut directory, mut wanted) = (MANIFESTS, None);
+    let (mut directory, mut wanted, mut config) = (MANIFESTS, None, None);
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         let value = words.next().with_context(|| format!("{word} needs a value"))?;
         match word {
             "--services" => directory = value,
             "--unit" => wanted = Some(value),
-            _ => anyhow::bail!("exposure knows --unit NAME and --services DIR, not {word:?}"),
+            "--config" => config = Some(value),
+            _ => anyhow::bail!("exposure knows --unit NAME, --services DIR and --config FILE, not {word:?}"),
         }
     }
     let all = manifest::load(Path::new(directory))?;
@@ -64,8 +70,16 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let manifest = all.get(name).with_context(|| format!("{directory} has no service {name:?}"))?;
-    print!("{}", unit(&Plan::new(name, manifest)?, manifest));
+    print!("{}", unit(&Plan::new(name, manifest)?, manifest, &addresses(name, config)?));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whom a service may talk to under the config in that file.
+fn addresses(name: &str, config: Option<&str>) -> anyhow::Result<Vec<Prefix>> {
+    let (Some(path), Some(role)) = (config, Role::of_name(name)) else { return Ok(lists::unicast()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let config = vakt_wire::config::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+    Ok(lists::of(role, &config))
 }
 
 fn table(services: &[(&str, &Manifest)]) -> String {
@@ -92,7 +106,7 @@ fn table(services: &[(&str, &Manifest)]) -> String {
 }
 
 /// The unit whose directives close what the room closes.
-fn unit(plan: &Plan, manifest: &Manifest) -> String {
+fn unit(plan: &Plan, manifest: &Manifest, addresses: &[Prefix]) -> String {
     let sandbox = &manifest.sandbox;
     let capabilities = sandbox.capabilities.join(" ");
     let mut lines = vec![
@@ -121,7 +135,11 @@ fn unit(plan: &Plan, manifest: &Manifest) -> String {
     if !sandbox.network {
         // An empty network namespace reaches no address at all.
         lines.push("PrivateNetwork=yes".to_owned());
-        lines.push("IPAddressDeny=any".to_owned());
+    }
+    lines.push("IPAddressDeny=any".to_owned());
+    if sandbox.network {
+        // addresses/: programs on the service's cgroup.
+        lines.extend(addresses.iter().map(|prefix| format!("IPAddressAllow={prefix}")));
     }
     if !sandbox.proc {
         lines.push("ProtectProc=invisible".to_owned());
@@ -173,12 +191,8 @@ fn families(kinds: &[SocketKind]) -> String {
 fn system_calls(plan: &Plan) -> String {
     let bpf: &[calls::Call] = if plan.syscalls.contains(&SyscallGroup::Bpf) { calls::BPF } else { &[] };
     let clock: &[calls::Call] = if plan.syscalls.contains(&SyscallGroup::Clock) { calls::CLOCK } else { &[] };
-    let mut names: Vec<&str> = calls::base()
-        .chain(calls::JUDGED.iter().copied())
-        .chain(bpf.iter().copied())
-        .chain(clock.iter().copied())
-        .map(|(name, _)| name.trim_start_matches("SYS_"))
-        .collect();
+    let all = plan.calls.iter().chain(calls::JUDGED).chain(bpf).chain(clock);
+    let mut names: Vec<&str> = all.map(|(name, _)| name.trim_start_matches("SYS_")).collect();
     names.sort_unstable();
     names.join(" ")
 }
@@ -189,7 +203,8 @@ mod tests {
 
     fn of(text: &str) -> String {
         let manifest = manifest::parse("store", text).unwrap();
-        unit(&Plan::new("store", &manifest).unwrap(), &manifest)
+        let peer = Prefix::host("192.0.2.7".parse().unwrap());
+        unit(&Plan::new("store", &manifest).unwrap(), &manifest, &[peer])
     }
 
     #[test]
@@ -204,12 +219,12 @@ mod tests {
             assert!(closed.contains(&format!("\n{line}\n")), "{line}:\n{closed}");
         }
         assert!(closed.contains("\nCapabilityBoundingSet=\n"));
+        assert!(closed.contains("\nIPAddressDeny=any\n") && !closed.contains("IPAddressAllow"));
         let open = of(
             "description = 'x'\nexec = ['/b']\n[sandbox]\nnetwork = true\nsockets = ['tcp', 'udp', 'unix']\nproc = true\n\
              devices = ['/dev/kmsg']\ncapabilities = ['CAP_BPF']\nsyscalls = ['bpf']\nwrite = ['/state/x']",
         );
-        for line in ["PrivateNetwork", "IPAddressDeny", "ProtectKernelLogs", "PrivateDevices", "ProtectProc"]
-        {
+        for line in ["PrivateNetwork", "ProtectKernelLogs", "PrivateDevices", "ProtectProc"] {
             assert!(!open.contains(line), "{line}:\n{open}");
         }
         for line in [
@@ -217,6 +232,8 @@ mod tests {
             "DeviceAllow=/dev/kmsg rw",
             "CapabilityBoundingSet=CAP_BPF",
             "BindPaths=/state/x:/state/x",
+            "IPAddressDeny=any",
+            "IPAddressAllow=192.0.2.7/32",
         ] {
             assert!(open.contains(&format!("\n{line}\n")), "{line}:\n{open}");
         }

@@ -8,6 +8,7 @@
 
 mod backup;
 mod boot;
+mod bpf;
 mod child;
 mod console;
 mod container;
@@ -17,6 +18,7 @@ mod ledger;
 mod machine;
 mod manifest;
 mod network;
+mod record;
 mod reset;
 mod run;
 mod sandbox;
@@ -29,10 +31,10 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: vakt-init container --root DIR --state DIR [--config FILE] [--map PORT=ADDR:PORT]...
-                           [--esp FILE --slot FILE] [--own-network]
+                           [--esp FILE --slot FILE] [--own-network] [--record DIR]
        vakt-init exec --service NAME [--pid PID] -- PROGRAM [ARG]...
        vakt-init check FILE        checks a machine config
-       vakt-init exposure [--unit NAME] [--services DIR]
+       vakt-init exposure [--unit NAME] [--services DIR] [--config FILE]
        vakt-init esp --esp FILE VERB...   changes the boot partition (started by init)
        vakt-init network           the network service (started by init)";
 

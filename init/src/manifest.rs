@@ -34,6 +34,10 @@ pub struct Manifest {
     /// services are well, so what depends on the world outside (addresses, updates) must not be.
     #[serde(default = "yes")]
     pub required: bool,
+    /// It is not restarted to make room when memory is short: what was measured and logged is kept there, and the
+    /// operator comes in there.
+    #[serde(default)]
+    pub critical: bool,
     /// From spawn to `READY=1`; past it the service is killed and counts as failed.
     #[serde(default = "start_timeout")]
     pub start_timeout_s: u32,
@@ -53,6 +57,10 @@ pub struct Manifest {
     /// What the service may see and do.
     #[serde(default)]
     pub sandbox: Sandbox,
+    /// The system calls that were recorded of it (`NAME.calls` beside the manifest, one a line); `None` without
+    /// such a file.
+    #[serde(skip)]
+    pub calls: Option<Vec<String>>,
 }
 
 fn yes() -> bool {
@@ -158,7 +166,7 @@ pub enum SocketKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyscallGroup {
-    /// bpf(2) and perf_event_open(2).
+    /// bpf(2).
     Bpf,
     /// clock_settime(2), clock_adjtime(2) and adjtimex(2). Without CAP_SYS_TIME they only tell.
     Clock,
@@ -204,7 +212,11 @@ pub fn load(directory: &Path) -> Result<BTreeMap<String, Manifest>, ManifestErro
     Ok(all)
 }
 
-fn load_one(path: &Path) -> Result<(String, Manifest), ManifestError> {
+/// Reads one manifest with what lies beside it, and its name.
+///
+/// # Errors
+/// [`ManifestError`] when it is not valid.
+pub fn load_one(path: &Path) -> Result<(String, Manifest), ManifestError> {
     let read = |source| ManifestError::Read { path: path.to_owned(), source };
     let invalid = |reason: String| ManifestError::Invalid { path: path.to_owned(), reason };
     let size = std::fs::metadata(path).map_err(read)?.len();
@@ -213,8 +225,21 @@ fn load_one(path: &Path) -> Result<(String, Manifest), ManifestError> {
     }
     let text = std::fs::read_to_string(path).map_err(read)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let manifest = parse(&name, &text).map_err(invalid)?;
+    let mut manifest = parse(&name, &text).map_err(invalid)?;
+    manifest.calls = load_calls(&path.with_extension("calls"))?;
     Ok((name, manifest))
+}
+
+/// A list that cannot be read must not become one that allows more.
+fn load_calls(path: &Path) -> Result<Option<Vec<String>>, ManifestError> {
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|source| ManifestError::Read { path: path.to_owned(), source })?,
+    };
+    let mut text = String::new();
+    let read = std::io::Read::read_to_string(&mut std::io::Read::take(file, BYTES_MAX), &mut text);
+    read.map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
+    Ok(Some(text.lines().map(str::to_owned).collect()))
 }
 
 /// Parses the manifest of service `name`.

@@ -20,7 +20,7 @@ use crate::machine::{clock, config_disk, credentials, disk, identity, mounts, st
 use crate::manifest;
 use crate::reset::{self, Reset};
 use crate::run::{Cgroups, Found, Machine, MachineStatus, Place, PortMap, Setting, adopt};
-use crate::sandbox::{ETC, RUN};
+use crate::sandbox::{CGROUPS, ETC, RUN};
 use crate::slots::assess::GATE_MS;
 use crate::slots::ends;
 use crate::slots::entry::Slot;
@@ -122,6 +122,7 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
     }
     let cgroups = Cgroups::new(&options.cgroup.clone().unwrap_or_else(|| "/sys/fs/cgroup/vakt".into()))?;
+    cgroups.tell(Path::new(CGROUPS))?;
     status.bounded = cgroups.bounded();
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     if options.container {

@@ -358,6 +358,22 @@ pub fn no_new_privileges() -> io::Result<()> {
     Ok(())
 }
 
+/// Puts a seccomp filter onto this thread, which must have no_new_privs; with `log`, what the filter
+/// refuses is written to the kernel's log.
+///
+/// # Errors
+/// As seccomp(2).
+pub fn install_seccomp(filter: &[seccompiler::sock_filter], log: bool) -> io::Result<()> {
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut().cast() };
+    let flags = if log { libc::SECCOMP_FILTER_FLAG_LOG } else { 0 };
+    // SAFETY: both types are the kernel's struct sock_filter, which is only read; program and filter
+    // outlive the call.
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })?;
+    Ok(())
+}
+
 /// Sets both the soft and the hard bound of `resource`.
 ///
 /// # Errors

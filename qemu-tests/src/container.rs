@@ -28,6 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The bearer token that [`config`] lets do everything.
 pub const TOKEN: &str = "a token for tests";
 
+/// The variable that names a directory to which containers add the system calls of their services.
+pub const RECORD: &str = "VAKT_RECORD";
+
 /// A machine config with [`TOKEN`] and `more` behind it.
 pub fn config(more: &str) -> String {
     use sha2::{Digest, Sha256};
@@ -147,6 +150,10 @@ impl Container {
         let mut command = Command::new(tree.join("usr/bin/vakt-init"));
         command.arg("container").arg("--root").arg(&tree).arg("--state").arg(&state);
         command.arg("--config").arg(&config).args(flags);
+        // The lists beside the manifests are made by running the tests with this.
+        if let Some(directory) = std::env::var_os(RECORD) {
+            command.arg("--record").arg(directory);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (child, console, pid) = launch(&mut command)?;
         let plugged = plug(pid);

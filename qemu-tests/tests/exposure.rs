@@ -45,7 +45,11 @@ fn compare() -> Result<()> {
     let manifests = workspace().join("buildroot-overlay/board/vakt/rootfs_overlay/usr/lib/vakt/services");
     let (mut units, mut bounds) = (Vec::new(), BTreeMap::new());
     for entry in fs::read_dir(&manifests)? {
-        let name = entry?.path().file_stem().and_then(|stem| stem.to_str()).context("no name")?.to_owned();
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_stem().and_then(|stem| stem.to_str()).context("no name")?.to_owned();
         let unit = Command::new(programs::path("vakt-init")?)
             .args(["exposure", "--unit", &name, "--services"])
             .arg(&manifests)
@@ -77,7 +81,8 @@ fn compare() -> Result<()> {
 }
 
 fn is_without_network(unit: &str) -> bool {
-    unit.lines().any(|line| matches!(line, "PrivateNetwork=yes" | "IPAddressDeny=any"))
+    let has = |wanted: &str| unit.lines().any(|line| line.starts_with(wanted));
+    has("PrivateNetwork=yes") || (has("IPAddressDeny=any") && !has("IPAddressAllow="))
 }
 
 /// The exposure of each unit, 0 to 10, as systemd-analyze in the tree judges it.

@@ -19,6 +19,8 @@ use super::life::{Process, Service};
 use super::notify::{Notice, NotifySocket};
 use super::output::Output;
 use super::power_button::PowerButtons;
+use super::pressure::MemoryWatch;
+use super::refusals::Refusals;
 use super::reset_desk;
 use super::slots::{Found, Slots};
 use super::sockets::{PortMap, Sockets};
@@ -30,7 +32,7 @@ use crate::machine::clock;
 use crate::machine::console::Console;
 use crate::machine::quota::Quotas;
 use crate::manifest::Manifest;
-use crate::sandbox::{Plan, RUN};
+use crate::sandbox::{Plan, RUN, addresses};
 use crate::slots::ends;
 use crate::slots::health::health;
 use crate::stage2::ENDS;
@@ -82,6 +84,8 @@ pub struct Machine {
     ctl: Ctl,
     forward: Forward,
     buttons: PowerButtons,
+    refusals: Refusals,
+    memory: MemoryWatch,
     finished: Option<Goal>,
     /// When the time is kept next.
     remember_time_ms: u64,
@@ -99,6 +103,7 @@ impl Machine {
     ) -> anyhow::Result<Machine> {
         std::fs::create_dir_all(Path::new(RUN).join("room")).context("cannot make the room's mount point")?;
         let supervisor = Supervisor::new(&manifests);
+        let memory = MemoryWatch::arm(setting.cgroups.base());
         let mut services = BTreeMap::new();
         for (name, manifest) in manifests {
             let plan = Plan::new(&name, &manifest)?;
@@ -128,6 +133,8 @@ impl Machine {
             ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,
             forward: Forward::new(Path::new(RUN).join("log/syslog.sock")),
             buttons: PowerButtons::open(),
+            refusals: Refusals::open(),
+            memory,
             finished: None,
             remember_time_ms: 0,
         })
@@ -146,11 +153,16 @@ impl Machine {
             if let Some(goal) = self.finished {
                 return Ok(goal);
             }
-            self.wait()?;
+            if self.wait()? {
+                self.relieve();
+            }
             self.take_signals();
             self.reap();
             self.read_notices();
             self.read_output();
+            for line in self.refusals.read(sys::now_ms()) {
+                self.forward.line(&self.setting.status.hostname, "init", 1, &line);
+            }
             self.answer();
             if let Some(effect) = self.setting.desk.turn(sys::now_ms()) {
                 self.config_changed(&effect);
@@ -195,7 +207,8 @@ impl Machine {
         }
     }
 
-    fn wait(&self) -> anyhow::Result<()> {
+    /// Waits until there is something to do; returns whether memory is short.
+    fn wait(&self) -> anyhow::Result<bool> {
         let now = sys::now_ms();
         let longest = if self.forward.is_behind() { FLUSH_EVERY_MS } else { TURN_MS_MAX };
         let deadlines = [self.supervisor.next_deadline_ms(), self.setting.desk.next_deadline_ms()];
@@ -208,13 +221,27 @@ impl Machine {
         fds.extend(self.services.values().filter_map(|service| service.output.as_ref().map(|o| o.as_fd())));
         fds.extend(self.ctl.fds());
         fds.extend(self.buttons.fds());
+        fds.extend(self.refusals.fds());
         let mut polled: Vec<PollFd<'_>> =
             fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         polled.extend(self.terminals.polled());
         polled.extend(self.setting.console.behind().map(|device| PollFd::new(device, PollFlags::OUT)));
+        polled.extend(self.memory.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         match rustix::event::poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error).context("cannot poll"),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error).context("cannot poll"),
+        }
+        Ok(polled.last().is_some_and(|last| last.revents().contains(PollFlags::PRI)))
+    }
+
+    fn relieve(&mut self) {
+        let step = self.memory.step(sys::now_ms(), &self.services, &self.setting.cgroups);
+        let Some((line, restart)) = step else { return };
+        self.setting.console.line(&line);
+        self.forward.line(&self.setting.status.hostname, "init", 1, &line);
+        if let Some(name) = restart {
+            self.event(&Event::Restart(name));
         }
     }
 
@@ -376,8 +403,8 @@ impl Machine {
             (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
         let handed = self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/v1/services") => {
-                let memory = |name: &str| setting.cgroups.memory_bytes(name);
-                json(&status::services(now, supervisor, services, memory, setting.quotas.as_ref()))
+                let quotas = setting.quotas.as_ref();
+                json(&status::services(now, supervisor, services, &setting.cgroups, quotas))
             }
             ("GET", "/v1/machine") => {
                 setting.status.lines_shed = forward.shed();
@@ -500,6 +527,9 @@ fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&Pat
         spawn::bound_directories(&service.manifest, service.plan.uid, quotas)?;
     }
     let cgroup = setting.cgroups.open(name, &service.manifest.limits)?;
+    if let Some(role) = Role::of_name(name).filter(|_| service.manifest.sandbox.network) {
+        addresses::bind(cgroup.as_fd(), &addresses::lists::of(role, setting.desk.config()))?;
+    }
     // Opened for each life: a life that was killed must not leave its successor a position or a lock.
     let slot = slot.filter(|_| service.manifest.slot).map(|path| {
         let opened = File::options().read(true).write(true).open(path);

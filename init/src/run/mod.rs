@@ -14,6 +14,8 @@ mod machine;
 mod notify;
 mod output;
 mod power_button;
+mod pressure;
+mod refusals;
 mod reset_desk;
 mod slots;
 mod sockets;

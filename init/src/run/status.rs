@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::cgroup::Cgroups;
 use super::life::Service;
 use crate::machine::quota::Quotas;
 use crate::reset::Reset;
@@ -39,6 +40,8 @@ pub struct ServiceStatus {
     pub state_bytes: Option<u64>,
     /// Bytes that it may keep there.
     pub state_bytes_max: Option<u64>,
+    /// Processes of it that the kernel killed for want of memory since boot, where the controller exists.
+    pub oom_kills: Option<u64>,
     /// Last lines of output.
     pub lines: Vec<String>,
 }
@@ -48,7 +51,7 @@ pub fn services(
     now_ms: u64,
     supervisor: &Supervisor,
     services: &BTreeMap<String, Service>,
-    memory: impl Fn(&str) -> Option<u64>,
+    cgroups: &Cgroups,
     quotas: Option<&Quotas>,
 ) -> Vec<ServiceStatus> {
     let one = |(name, service): (&String, &Service)| {
@@ -66,7 +69,8 @@ pub fn services(
             seconds,
             status: service.status.clone(),
             last_exit: service.ended.map(|ended| ended.to_string()),
-            memory_bytes: memory(name),
+            memory_bytes: cgroups.memory_bytes(name),
+            oom_kills: cgroups.oom_kills(name),
             state_bytes: kept.map(|used| used.bytes),
             state_bytes_max: kept.map(|used| used.bytes_max),
             lines: service.lines.iter().cloned().collect(),

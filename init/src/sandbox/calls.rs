@@ -1,5 +1,9 @@
 //! The system calls of the services, by name and number: what seccomp lets through, and what `exposure`
 //! tells of it.
+//!
+//! A service may make the calls of its recorded list (`NAME.calls` beside its manifest, [`crate::record`]), those
+//! of the [`BASELINE`], and no others. A service without a list may make all of [`BASE`]; what is not in
+//! [`BASE`] nobody is given, recorded or not.
 
 /// A system call: its name as libc's constant has it, and its number.
 pub type Call = (&'static str, i64);
@@ -8,7 +12,7 @@ macro_rules! calls {
     ($($call:ident,)*) => { &[$((stringify!($call), libc::$call)),*] };
 }
 
-/// What every service needs.
+/// What any service may be given.
 #[rustfmt::skip]
 const BASE: &[Call] = calls![
     // Files and descriptors.
@@ -167,13 +171,105 @@ const BASE_OF_ARCH: &[Call] = calls![SYS_accept,];
 /// Calls that are let through for some arguments only; [`super::seccomp`] says which.
 pub const JUDGED: &[Call] = calls![SYS_clone, SYS_ioctl, SYS_socket, SYS_seccomp,];
 
-/// What programs for eBPF need.
-pub const BPF: &[Call] = calls![SYS_bpf, SYS_perf_event_open,];
+/// What programs for eBPF need. The collector's are at tracepoints by BTF, which need no perf_event_open(2).
+pub const BPF: &[Call] = calls![SYS_bpf,];
 
 /// What sets the clock, or tells how it is steered.
 pub const CLOCK: &[Call] = calls![SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex,];
 
-/// Every call that all services may make, those whose arguments are judged elsewhere among them.
-pub fn base() -> impl Iterator<Item = Call> {
-    BASE.iter().chain(BASE_OF_ARCH).copied()
+/// Ways that a service takes seldom, so that a recording may not show them, and the calls on each.
+#[rustfmt::skip]
+const BASELINE: &[(&str, &[&str])] = &[
+    ("it begins, panics, aborts, or is ended by a signal",
+     &["execve", "exit", "exit_group", "getpid", "gettid", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+       "sigaltstack", "restart_syscall"]),
+    ("a panic prints a backtrace, for which it reads its own file and maps",
+     &["openat", "open", "read", "close", "fstat", "newfstatat", "stat", "statx", "lseek", "readlink", "readlinkat", "getcwd",
+       "write", "writev"]),
+    ("memory grows, moves and is given back",
+     &["brk", "mmap", "munmap", "mremap", "mprotect", "madvise"]),
+    ("threads come and go with the load, and wait for each other",
+     &["futex", "set_robust_list", "rseq", "sched_yield", "sched_getaffinity", "prctl", "getrandom"]),
+    ("which call waits and which clock is read depends on the machine: not every one has a clock in the vDSO",
+     &["poll", "ppoll", "epoll_wait", "epoll_pwait", "epoll_ctl", "nanosleep", "clock_nanosleep", "clock_gettime",
+       "gettimeofday", "time"]),
+    ("a connection breaks, or brings its bytes in pieces",
+     &["accept4", "connect", "shutdown", "getsockopt", "setsockopt", "getsockname", "getpeername", "recvfrom", "sendto",
+       "recvmsg", "sendmsg", "readv", "eventfd2", "fcntl"]),
+];
+
+/// The same for a service that keeps files: a disk that is full or was cut off is tidied up.
+const BASELINE_OF_FILES: &[&str] = &[
+    "pread64",
+    "pwrite64",
+    "preadv",
+    "pwritev",
+    "lseek",
+    "ftruncate",
+    "fallocate",
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "mkdir",
+    "mkdirat",
+    "getdents64",
+    "flock",
+    "fstatfs",
+    "fchmod",
+    "faccessat",
+    "faccessat2",
+    "copy_file_range",
+    "fadvise64",
+];
+
+/// The calls of a service, those whose arguments are judged elsewhere not among them: all for one without a
+/// `recorded` list.
+pub fn of_service(recorded: Option<&[String]>, keeps_files: bool) -> Vec<Call> {
+    let files = if keeps_files { BASELINE_OF_FILES } else { &[] };
+    let may = |name: &str| {
+        recorded.is_none_or(|recorded| recorded.iter().any(|other| other == name))
+            || BASELINE.iter().any(|(_, calls)| calls.contains(&name))
+            || files.contains(&name)
+    };
+    BASE.iter()
+        .chain(BASE_OF_ARCH)
+        .copied()
+        .filter(|(name, _)| may(name.trim_start_matches("SYS_")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_gets_what_was_recorded_and_the_baseline_and_nothing_that_nobody_is_given() {
+        let recorded = ["sysinfo".to_owned(), "mount".to_owned()];
+        let names = |list: Vec<Call>| -> Vec<&str> { list.iter().map(|(name, _)| *name).collect() };
+        let some = names(of_service(Some(&recorded), false));
+        assert!(some.contains(&"SYS_sysinfo") && some.contains(&"SYS_futex"));
+        assert!(
+            !some.contains(&"SYS_mount") && !some.contains(&"SYS_signalfd4") && !some.contains(&"SYS_unlink")
+        );
+        let all = names(of_service(None, false));
+        assert!(all.contains(&"SYS_signalfd4") && !all.contains(&"SYS_mount"));
+        assert!(names(of_service(Some(&recorded), true)).contains(&"SYS_unlinkat"));
+    }
+
+    #[test]
+    fn every_call_of_the_baseline_is_one_that_a_service_may_be_given() {
+        let known = |name: &str| {
+            BASE.iter().chain(BASE_OF_ARCH).any(|(other, _)| other.trim_start_matches("SYS_") == name)
+        };
+        let baseline = BASELINE.iter().flat_map(|(_, calls)| calls.iter()).chain(BASELINE_OF_FILES);
+        // Old names are missing on machines that never had them.
+        let unknown: Vec<_> = baseline.filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty() || cfg!(not(target_arch = "x86_64")), "{unknown:?}");
+    }
 }

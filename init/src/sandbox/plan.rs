@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use vakt_wire::role::Role;
 
+use super::calls::{self, Call};
 use crate::manifest::{Manifest, SocketKind, SyscallGroup};
 
 /// Where the processes' sockets and config slices live.
 pub const RUN: &str = "/run/vakt";
+
+/// Says where the services' cgroups are.
+pub const CGROUPS: &str = "/run/vakt/cgroups";
 
 /// What rooms that resolve names see as /etc.
 pub const ETC: &str = "/run/vakt/etc";
@@ -83,6 +87,8 @@ pub struct Plan {
     pub sockets: Vec<SocketKind>,
     /// TCP ports it may connect to; `None` stands for any.
     pub tcp_connect: Option<Vec<u16>>,
+    /// System calls that need no judging.
+    pub calls: Vec<Call>,
     /// Further system calls.
     pub syscalls: Vec<SyscallGroup>,
     /// RLIMIT_NOFILE.
@@ -115,6 +121,7 @@ impl Plan {
             capabilities: capabilities.map_err(|error| anyhow::anyhow!("service {name}: {error}"))?,
             sockets: sandbox.sockets.clone(),
             tcp_connect: (!sandbox.tcp_connect.contains(&0)).then(|| sandbox.tcp_connect.clone()),
+            calls: calls::of_service(manifest.calls.as_deref(), manifest.slot || !sandbox.write.is_empty()),
             syscalls: sandbox.syscalls.clone(),
             nofile_max: manifest.limits.nofile_max,
         })

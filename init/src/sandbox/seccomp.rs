@@ -1,7 +1,6 @@
 //! seccomp: the system calls that a service may make, and with which arguments.
 //!
-//! The list was read off the services (tokio, hyper, rustls, redb, std) and reviewed; a call that is
-//! not on it answers EPERM, clone3 answers ENOSYS so that libc falls back to clone, whose flags can be
+//! Each service has its own list ([`super::calls`]); a call that is not on it answers EPERM and is told of ([`super::refusal`]), clone3 answers ENOSYS so that libc falls back to clone, whose flags can be
 //! judged. socket(2) is judged by family, type and protocol, since Landlock knows neither UDP nor
 //! MPTCP nor netlink; mmap and mprotect by whether memory becomes executable; what makes files and modes by
 //! whether it sets a set-user-id bit.
@@ -15,12 +14,13 @@ use seccompiler::{
 use super::calls;
 use super::plan::Plan;
 use crate::manifest::{SocketKind, SyscallGroup};
+use crate::sys;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The ioctls that std and tokio use: FIONBIO and FIOCLEX on their own descriptors. No other: TIOCSTI
-/// and every device's own are refused.
-const IOCTLS: [u64; 2] = [0x5421, 0x5451];
+/// The ioctls that std and tokio use: FIONBIO and FIOCLEX on their own descriptors, and TCGETS, by which each service
+/// asks at its start whether its output is a terminal. No other: TIOCSTI and every device's own are refused.
+const IOCTLS: [u64; 3] = [0x5421, 0x5451, 0x5401];
 
 /// Flags that clone(2) may not carry: every `CLONE_NEW*`.
 const NEW_NAMESPACE_FLAGS: u64 = 0x7E02_0080;
@@ -53,7 +53,7 @@ const OPEN_ARGUMENTS: &[(i64, u8)] = &[
 ///
 /// # Errors
 /// When the compiler refuses the rules, which is a defect here.
-pub fn compile(plan: &Plan) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+pub fn compile(plan: &Plan) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let arch = std::env::consts::ARCH.try_into()?;
     let denied = SeccompAction::Errno(libc::EPERM as u32);
     let allowed = SeccompFilter::new(allow_list(plan)?, denied, SeccompAction::Allow, arch)?;
@@ -63,21 +63,25 @@ pub fn compile(plan: &Plan) -> Result<Vec<BpfProgram>, seccompiler::BackendError
         SeccompAction::Errno(libc::ENOSYS as u32),
         arch,
     )?;
-    Ok(vec![allowed.try_into()?, no_clone3.try_into()?])
+    Ok([allowed.try_into()?, no_clone3.try_into()?])
 }
 
 /// Installs compiled filters on this thread, which must have no_new_privs.
 ///
 /// # Errors
 /// As seccomp(2).
-pub fn install(filters: &[BpfProgram]) -> Result<(), seccompiler::Error> {
-    filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter))
+pub fn install(filters: &[BpfProgram; 2]) -> std::io::Result<()> {
+    // What the list refuses is written down; clone3 answers ENOSYS by design, at every thread.
+    let [allowed, no_clone3] = filters;
+    sys::install_seccomp(allowed, true)?;
+    sys::install_seccomp(no_clone3, false)
 }
 
 fn allow_list(plan: &Plan) -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = calls::base().map(|(_, call)| (call, Vec::new())).collect();
-    rules.extend(no_new_code()?);
-    rules.extend(no_set_id()?);
+    let mut rules: Rules = plan.calls.iter().map(|(_, call)| (*call, Vec::new())).collect();
+    // Arguments are judged of the calls that may be made at all.
+    let judged: Vec<_> = no_new_code()?.into_iter().chain(no_set_id()?).collect();
+    rules.extend(judged.into_iter().filter(|(call, _)| plan.calls.iter().any(|(_, other)| other == call)));
     // The second filter answers for clone3; seccomp(2) is needed to install it.
     rules.insert(libc::SYS_clone3, Vec::new());
     rules.insert(libc::SYS_seccomp, Vec::new());

@@ -20,6 +20,7 @@
 
 mod backoff;
 mod machine;
+pub mod pressure;
 mod state;
 #[cfg(test)]
 mod tests;
