@@ -44,7 +44,7 @@ pub struct Update {
     /// The UKI.
     pub uki: PathBuf,
     /// The bill of materials, which is in the root too.
-    pub sbom: PathBuf,
+    pub sbom: Vec<u8>,
 }
 
 impl Update {
@@ -60,6 +60,8 @@ impl Update {
         let image: build::Manifest =
             serde_json::from_slice(&text).with_context(|| format!("{} is no image's", path.display()))?;
         let stem = build::stem(&image.version);
+        let bill = directory.join(format!("{stem}.sbom.json"));
+        let bill = std::fs::read(&bill).with_context(|| format!("cannot read {}", bill.display()))?;
         // To the second: what is written is what is read back.
         let made = Timestamp::from_second(Timestamp::now().as_second())?;
         Ok(Update {
@@ -69,7 +71,7 @@ impl Update {
             root_hash: image.root_hash.clone(),
             root: directory.join(format!("{stem}.root")),
             uki: directory.join(format!("{stem}.efi")),
-            sbom: directory.join(format!("{stem}.sbom.json")),
+            sbom: bill,
         })
     }
 
@@ -96,7 +98,7 @@ impl Update {
             .with_context(|| writing(manifest_path))?;
         std::fs::copy(&self.root, root).with_context(|| writing(root))?;
         std::fs::copy(&self.uki, uki).with_context(|| writing(uki))?;
-        std::fs::copy(&self.sbom, sbom).with_context(|| writing(sbom))?;
+        std::fs::write(sbom, &self.sbom).with_context(|| writing(sbom))?;
         Ok(paths)
     }
 }

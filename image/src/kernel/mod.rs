@@ -99,7 +99,7 @@ impl Recipe {
         Kernel::open(directory().join(self.hash()))
     }
 
-    /// Builds it from `tarball`, or takes what was built. Takes a quarter of an hour on two quiet processors.
+    /// Builds it from `tarball`, or takes what was built. Compiles some 2,200 files: an hour or two on a busy machine.
     ///
     /// # Errors
     /// When the source cannot be unpacked, a line of a fragment does not survive, or make fails.

@@ -77,8 +77,6 @@ impl Bed {
         let (root_path, uki_path) = (self.at("root.image"), self.at("uki.image"));
         std::fs::write(&root_path, root).unwrap();
         std::fs::write(&uki_path, uki).unwrap();
-        let bill = self.at("sbom.json");
-        std::fs::write(&bill, "{}").unwrap();
         Update {
             version: version.parse().unwrap(),
             machine: MACHINE.into(),
@@ -86,7 +84,7 @@ impl Bed {
             root_hash: Sha256::of(b"").to_string(),
             root: root_path,
             uki: uki_path,
-            sbom: bill,
+            sbom: b"{}".to_vec(),
         }
     }
 
