@@ -100,6 +100,7 @@ fn look_at_pages(appliance: &Appliance, code: &str) -> Result<Vec<String>> {
         ("logs", "/logs", "Logs"),
         ("config", "/config", "is in force"),
         ("updates", "/updates", "Updates"),
+        ("box", "/box", "Machine id"),
         // Last, for its text is looked at below.
         ("repairs", "/repairs", DEMO),
     ];
