@@ -66,7 +66,35 @@ fn lives() -> Result<()> {
         answer.status == 200 && !answer.text().contains("first life"),
         "a log line has outlived the reset"
     );
+    by_the_boot_menu(&appliance)?;
     appliance.power_off()
+}
+
+/// A key held at power-on shows the menu; its second entry resets the settings, and the one after it boots as ever.
+fn by_the_boot_menu(appliance: &Appliance) -> Result<()> {
+    let from = appliance.guest.serial.text().len();
+    appliance.guest.type_serial("\rrrestart\r")?;
+    shown(appliance, from, "vakt: the console asks to reboot", SHOWN_WITHIN)?;
+    let until = Instant::now() + READY_WITHIN;
+    let seen = |from: usize| {
+        appliance.guest.serial.text().get(from..).is_some_and(|new| new.contains("Reset the settings"))
+    };
+    while !seen(from) {
+        ensure!(Instant::now() < until, "no boot menu in:\n{}", appliance.guest.serial.text());
+        appliance.guest.type_serial(" ")?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // The menu is drawn anew when the mark has moved.
+    let drawn = appliance.guest.serial.text().len();
+    appliance.guest.type_serial("j")?;
+    while !seen(drawn) {
+        ensure!(Instant::now() < until, "the mark does not move:\n{}", appliance.guest.serial.text());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    appliance.guest.type_serial("\r")?;
+    shown(appliance, drawn, "vakt: reset done: settings, as the boot menu asked", READY_WITHIN)?;
+    let fingerprint = shown(appliance, drawn, "vakt: fingerprint ", READY_WITHIN)?;
+    ready::wait(appliance.https, &fingerprint, READY_WITHIN)
 }
 
 /// The screen, a word that is refused, and an address that is tried and kept.

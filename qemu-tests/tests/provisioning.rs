@@ -57,8 +57,10 @@ fn the_steps_after_it(container: &Container, visitor: &mut Visitor) -> Result<()
     let answer = visitor.send("/welcome", &[("verb", "apply"), ("hostname", "not a name")])?;
     visitor.expect(&answer, 422)?;
     let apply = |visitor: &mut Visitor, fields: &[(&str, &str)], mark: &str| {
-        // web may begin anew with the change: the answer to the form is then on its way, or lost with the old life.
+        let before = web_restarts(container)?;
+        // The way on from the form's answer may meet the old life's end.
         let _ = visitor.send("/welcome", &[&[("verb", "apply")], fields].concat());
+        web_is_back(container, before)?;
         container.wait_for(mark, || {
             let opened = visitor.open("/welcome").is_ok();
             Ok((opened && visitor.page().contains(mark)).then_some(()))
@@ -83,6 +85,21 @@ fn the_steps_after_it(container: &Container, visitor: &mut Visitor) -> Result<()
     let answer = container.get("/api/vakt/v1/config")?.text();
     ensure!(answer.contains("watch") && answer.contains("db1"), "the config lacks what was typed: {answer}");
     Ok(())
+}
+
+/// How often web has begun anew, once it is ready.
+fn web_restarts(container: &Container) -> Result<u64> {
+    container.wait_for("web to be ready", || {
+        let services = container.ask("init", "/v1/services")?;
+        let web = services.as_array().into_iter().flatten().find(|service| service["name"] == "web");
+        let web = web.context("no web among the services")?;
+        Ok((web["state"] == "ready").then(|| web["restarts"].as_u64()).flatten())
+    })
+}
+
+/// A change of its slice of the config has restarted web.
+fn web_is_back(container: &Container, before: u64) -> Result<()> {
+    container.wait_for("web to begin anew", || Ok((web_restarts(container)? > before).then_some(())))
 }
 
 /// The SSH key that the collector signs in with.
@@ -134,9 +151,11 @@ fn restored(container: &Container, backup: &[u8]) -> Result<()> {
     let answer = visitor.upload("/box/restore", &[("passphrase", "another passphrase")], backup)?;
     visitor.expect(&answer, 422)?;
     ensure!(visitor.page().contains("the passphrase is wrong"), "no reason given:\n{}", visitor.page());
+    let before = web_restarts(container)?;
     let answer = visitor.upload("/box/restore", &[("passphrase", PASSPHRASE)], backup)?;
     visitor.expect(&answer, 200)?;
-    ensure!(visitor.page().contains("1 users were added, 1 were here"), "{}", visitor.page());
+    web_is_back(container, before)?;
+    ensure!(visitor.page().contains("1 users were added; 0 were here"), "{}", visitor.page());
     container.eventually("/api/vakt/v1/config", |text| {
         (text.contains("watch") && text.contains("db1") && text.contains("(kept)")).then_some(())
     })?;

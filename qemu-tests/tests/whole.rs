@@ -93,6 +93,7 @@ fn look_at_pages(appliance: &Appliance, code: &str) -> Result<Vec<String>> {
         ("config", "/config", "is in force"),
         ("updates", "/updates", "Updates"),
         ("boots", "/boots", "How the last ones ended"),
+        ("box", "/box", "Machine id"),
         // Last, for its text is looked at below.
         ("repairs", "/repairs", DEMO),
     ];

@@ -33,7 +33,7 @@ async fn the_set_up_code_makes_one_administrator_and_works_once() {
     assert_eq!(set_up(&code, "admin", "another").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(!store.has("/catalog/v1/users/"));
     let done = set_up(&code, "admin", PASSWORD).await;
-    assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/"));
+    assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/welcome"));
     let session = done.cookie("__Host-vakt").unwrap();
     assert_eq!(site.get("/", &session).await.status, StatusCode::OK);
     assert!(store.has("/catalog/v1/users/admin"));

@@ -111,11 +111,12 @@ fn told(said: &serde_json::Value) -> Vec<String> {
         None => "Its config is in force.".into(),
     });
     lines.push(format!(
-        "{} users were added, {} were here and stay as they are.",
+        "{} users were added; {} were here already and stay as they are.",
         count("users_added"),
         count("users_kept")
     ));
     lines.push(match said["evidence_kept"] == true {
+        false if count("evidence") == 0 => "There was no evidence in it.".into(),
         true => "This box has evidence of its own, which it keeps; that of the backup was not taken.".into(),
         false => format!(
             "{} records of evidence came back, with the key that goes on signing them.",
@@ -134,7 +135,7 @@ mod tests {
         let said = serde_json::json!({ "of": "guard", "at_s": 0, "users_added": 1, "users_kept": 2, "evidence": 3,
             "evidence_kept": false, "config": { "number": 7, "confirm_within_s": 300 } });
         let lines = told(&said).join(" ");
-        for part in ["guard of 1970-01-01", "revision 7", "1 users were added, 2", "3 records"] {
+        for part in ["guard of 1970-01-01", "revision 7", "1 users were added; 2", "3 records"] {
             assert!(lines.contains(part), "{part} is not in {lines}");
         }
     }

@@ -101,6 +101,12 @@ pub async fn answer(app: &App, caller: &Caller, request: Request) -> Result<Resp
 
 /// On to a step, or to the end.
 async fn go(app: &App, next: Option<Step>) -> Result<Response, PageError> {
+    note(app, next).await;
+    Ok(redirect(if next.is_some() { "/welcome" } else { "/" }))
+}
+
+/// Writes down where it stands.
+async fn note(app: &App, next: Option<Step>) {
     let catalog = app.sessions.catalog();
     let done = match next {
         Some(step) => catalog.put(TABLE, KEY, &Place { step }).await,
@@ -109,7 +115,6 @@ async fn go(app: &App, next: Option<Step>) -> Result<Response, PageError> {
     if let Err(error) = done {
         tracing::warn!(%error, "cannot write down where the set-up stands");
     }
-    Ok(redirect(if next.is_some() { "/welcome" } else { "/" }))
 }
 
 /// A change on trial is kept or undone.
@@ -137,7 +142,12 @@ async fn apply(app: &App, caller: &Caller, step: Step, form: Form) -> Result<Res
     let why = "the first set-up".to_owned();
     let wish = Wish { text: Some(text), by: user(caller), why, base: Some(state.settled), ..Wish::default() };
     audit::decided("config", &wish.by, caller.address, true, "");
+    if step == Step::Name {
+        // Before the change: a new name restarts the store too, which could not take it then.
+        note(app, step.next()).await;
+    }
     match app.backends.config.change("apply", &wish).await {
+        Ok(_) if step == Step::Name => Ok(redirect("/welcome")),
         // The page says it, for at its present address the box may not answer a moment later.
         Ok(said) if !said["confirm_within_s"].is_null() => {
             let host = form.get("address").split('/').next().unwrap_or_default();
@@ -150,7 +160,10 @@ async fn apply(app: &App, caller: &Caller, step: Step, form: Form) -> Result<Res
         }
         Ok(_) if step == Step::Peer => go(app, Some(Step::Peer)).await,
         Ok(_) => go(app, step.next()).await,
-        Err(error) => page(app, caller, step, form, unavailable("init", &error), String::new()).await,
+        Err(error) => {
+            note(app, Some(step)).await;
+            page(app, caller, step, form, unavailable("init", &error), String::new()).await
+        }
     }
 }
 
