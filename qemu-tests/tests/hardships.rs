@@ -106,7 +106,7 @@ fn full_state() -> Result<()> {
             appliance.post("/insert/jsonline", "Content-Type: application/x-ndjson\r\n", body.as_bytes())?;
         refused += u32::from(answer.status != 200);
     }
-    println!("{inserts} inserts of {} kB, {refused} of them refused", FILL_LINES * FILL_LINE_BYTES >> 10);
+    println!("{inserts} inserts of {} kB, {refused} of them refused", (FILL_LINES * FILL_LINE_BYTES) >> 10);
     // Writes go on, the newest is found and the oldest is gone.
     let path = |mark: &str| {
         format!("/select/logsql/query?query=mark%3A%3D{mark}&limit=1&start=2020-01-01T00:00:00Z")
