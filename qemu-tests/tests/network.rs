@@ -308,6 +308,8 @@ fn machine_with_a_bond() -> String {
 fn found_the_time(guest: &Guest, capture: &Path) -> Result<()> {
     let stood = guest.serial.wait_for("vakt: the clock stood at 1970-01-01T00:0", READY_WITHIN)?;
     println!("the clock stood at 1970-01-01T00:0{stood}");
+    let said = guest.serial.wait_for("firewall", READY_WITHIN)?;
+    ensure!(said == "lets in tcp 443, tcp 514, udp 514", "the firewall {said}");
     let https = SocketAddr::new(LEASE.parse()?, 443);
     let fingerprint = guest.serial.wait_for("vakt: fingerprint ", READY_WITHIN)?;
     ready::wait(https, &fingerprint, READY_WITHIN)?;

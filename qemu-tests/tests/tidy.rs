@@ -114,6 +114,7 @@ fn every_crate_takes_the_workspace_lints_and_versions() {
         ["init", "ebpf", "image", "qemu-tests", "services/wire", "services/peer", "services/collector"]
             .into_iter()
             .chain(["services/log", "services/store", "services/repair", "services/web", "services/update"])
+            .chain(["services/time"])
     {
         let text = fs::read_to_string(workspace().join(room).join("Cargo.toml")).unwrap();
         for needed in ["[lints]\nworkspace = true", "version.workspace = true", "license.workspace = true"] {

@@ -188,7 +188,7 @@ mod tests {
         let bytes = std::fs::read(at("esp")).unwrap();
         let begins = |sector: &[u8]| sector.starts_with(b".          ");
         let directories: Vec<&[u8]> = bytes.chunks(SECTOR as usize).filter(|sector| begins(sector)).collect();
-        assert_eq!(directories.len(), 7);
+        assert_eq!(directories.len(), 9);
         for sector in directories {
             assert!(sector[ENTRY..].starts_with(b"..         ") && !has_long_dots(sector));
             assert_ne!(sector[ENTRY + 26..ENTRY + 28], ROOT_CLUSTER.to_le_bytes());

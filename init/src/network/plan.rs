@@ -155,7 +155,13 @@ fn is(port: &Port, link: &Link) -> bool {
 pub fn plan(network: &Network, leases: &Leases, seen: &Seen) -> Vec<Operation> {
     let mut operations = Vec::new();
     make_links(network, seen, &mut operations);
-    for link in &seen.links {
+    // What is made anew has another number then, and is brought to the config in the next round.
+    let goes = |operation: &Operation| match operation {
+        Operation::RemoveLink { index } => Some(*index),
+        _ => None,
+    };
+    let gone: Vec<u32> = operations.iter().filter_map(goes).collect();
+    for link in seen.links.iter().filter(|link| !gone.contains(&link.index)) {
         match duty(network, link) {
             Duty::Foreign => {}
             Duty::Nothing if link.kind != Kind::Physical => {

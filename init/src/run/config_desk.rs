@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use vakt_wire::config::Hostname;
 use vakt_wire::role::{Role, permits};
 
+use super::answers::json;
 use super::ctl::{Answer, Request, refusal};
-use super::machine::json;
 use super::status::MachineStatus;
 use crate::child;
 use crate::ledger::desk::{Desk, Effect, Problem};

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use vakt_wire::config::Hostname;
-use vakt_wire::role::{Role, permits};
+use vakt_wire::role::Role;
 
 use super::backup_desk::Backups;
 use super::cgroup::Cgroups;
 use super::config_desk;
-use super::ctl::{Answer, Ctl, Request, refusal};
+use super::ctl::Ctl;
 use super::forward::Forward;
 use super::life::{Process, Service};
 use super::notify::{Notice, NotifySocket};
@@ -21,11 +21,10 @@ use super::output::Output;
 use super::power_button::PowerButtons;
 use super::pressure::MemoryWatch;
 use super::refusals::Refusals;
-use super::reset_desk;
 use super::slots::{Found, Slots};
 use super::sockets::{PortMap, Sockets};
 use super::spawn;
-use super::status::{self, MachineStatus};
+use super::status::MachineStatus;
 use super::terminals::Terminals;
 use crate::ledger::desk::{Desk, Effect};
 use crate::machine::clock;
@@ -33,9 +32,7 @@ use crate::machine::console::Console;
 use crate::machine::quota::Quotas;
 use crate::manifest::Manifest;
 use crate::sandbox::{Plan, RUN, addresses};
-use crate::slots::ends;
 use crate::slots::health::health;
-use crate::stage2::ENDS;
 use crate::supervisor::{Action, Event, Goal, Supervisor};
 use crate::sys;
 
@@ -75,14 +72,14 @@ pub struct Setting {
 #[derive(Debug)]
 pub struct Machine {
     pub(super) supervisor: Supervisor,
-    services: BTreeMap<String, Service>,
+    pub(super) services: BTreeMap<String, Service>,
     pub(super) setting: Setting,
     pub(super) slots: Slots,
     pub(super) terminals: Terminals,
-    backups: Backups,
+    pub(super) backups: Backups,
     signals: OwnedFd,
-    ctl: Ctl,
-    forward: Forward,
+    pub(super) ctl: Ctl,
+    pub(super) forward: Forward,
     buttons: PowerButtons,
     refusals: Refusals,
     memory: MemoryWatch,
@@ -394,69 +391,6 @@ impl Machine {
         }
     }
 
-    fn answer(&mut self) {
-        // The connections are taken out so that answering may read everything else.
-        let now = sys::now_ms();
-        let mut wish = None;
-        let mut effects = Vec::new();
-        let (setting, slots, supervisor, services, forward) =
-            (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
-        let handed = self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/v1/services") => {
-                let quotas = setting.quotas.as_ref();
-                json(&status::services(now, supervisor, services, &setting.cgroups, quotas))
-            }
-            ("GET", "/v1/machine") => {
-                setting.status.lines_shed = forward.shed();
-                setting.status.slot_why = slots.why();
-                setting.status.last_rollback = slots.last_rollback().cloned();
-                json(&setting.status)
-            }
-            ("POST", "/v1/power") => match power_wish(&request) {
-                Ok(goal) => {
-                    wish = Some((goal, format!("web asks to {}", goal_name(goal))));
-                    Answer { status: 202, body: "{}".into() }
-                }
-                Err(answer) => answer,
-            },
-            ("GET" | "POST", path) if path.starts_with("/v1/config") => {
-                let (answer, effect) = config_desk::answer(&mut setting.desk, &request, now, sys::unix_s());
-                effects.extend(effect);
-                answer
-            }
-            ("POST", "/v1/reset") => {
-                let name = setting.desk.config().hostname.to_string();
-                match reset_desk::take(&request, &name, Path::new(STATE), sys::unix_s()) {
-                    Ok(taken) => {
-                        wish =
-                            Some((Goal::Reboot, format!("{} asks to reset {}", taken.by, taken.kind.name())));
-                        Answer { status: 202, body: "{}".into() }
-                    }
-                    Err(answer) => answer,
-                }
-            }
-            ("GET", "/v1/slots") => slots.answer(),
-            ("GET", "/v1/boots") if !permits(request.uid, Role::Init.uid(), &[Role::Web]) => {
-                refusal(403, "only web may see what the kernel said")
-            }
-            ("GET", "/v1/boots") => json(&ends::load(Path::new(ENDS))),
-            ("POST", "/v1/slots/clear" | "/v1/slots/stage") if !is_update(&request) => {
-                refusal(403, "only update may change the slots")
-            }
-            ("POST", "/v1/slots/clear") => slots.clear(),
-            ("POST", "/v1/slots/stage") => slots.stage(&request.body),
-            _ => refusal(404, KNOWN),
-        });
-        handed.into_iter().for_each(|one| self.backups.take(one));
-        for effect in effects {
-            self.config_changed(&effect);
-        }
-        if let Some((goal, line)) = wish {
-            self.say(&line);
-            self.event(&Event::Stop(goal));
-        }
-    }
-
     /// A line of init's own for the console and the log.
     pub(super) fn say(&mut self, line: &str) {
         let line = format!("vakt: {line}");
@@ -483,40 +417,11 @@ impl Machine {
     }
 }
 
-/// What a caller who asked for something else is told.
-const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/boots, /v1/config, /v1/slots, /v1/reset, /v1/backup, /v1/restore \
-     and /v1/power";
-
-fn is_update(request: &Request) -> bool {
-    permits(request.uid, Role::Init.uid(), &[Role::Update])
-}
-
 pub(super) fn goal_name(goal: Goal) -> &'static str {
     match goal {
         Goal::Run => "run",
         Goal::PowerOff => "power off",
         Goal::Reboot => "reboot",
-    }
-}
-
-pub(super) fn json(value: &impl serde::Serialize) -> Answer {
-    match serde_json::to_string(value) {
-        Ok(body) => Answer { status: 200, body },
-        Err(error) => refusal(400, &format!("cannot encode the answer: {error}")),
-    }
-}
-
-fn power_wish(request: &Request) -> Result<Goal, Answer> {
-    if !permits(request.uid, Role::Init.uid(), &[Role::Web]) {
-        return Err(refusal(403, "only web may switch the machine off"));
-    }
-    let action = serde_json::from_slice::<serde_json::Value>(&request.body)
-        .ok()
-        .and_then(|body| body.get("action").and_then(|action| action.as_str().map(str::to_owned)));
-    match action.as_deref() {
-        Some("poweroff") => Ok(Goal::PowerOff),
-        Some("reboot") => Ok(Goal::Reboot),
-        _ => Err(refusal(400, "action must be \"poweroff\" or \"reboot\"; example: {\"action\":\"reboot\"}")),
     }
 }
 

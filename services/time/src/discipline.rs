@@ -89,6 +89,12 @@ mod tests {
     }
 
     #[test]
+    fn init_begins_at_the_same_time() {
+        let clock = include_str!("../../../init/src/machine/clock.rs");
+        assert!(clock.contains("FLOOR_S: i64 = 1_793_491_200;") && EARLIEST_S == 1_793_491_200);
+    }
+
+    #[test]
     fn no_server_sets_the_clock_before_this_release() {
         let mut clock = Discipline::default();
         assert_eq!(clock.decide(EARLIEST_S + 10, -11.0), Action::Refuse);

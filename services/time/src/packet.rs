@@ -109,7 +109,8 @@ mod tests {
     use super::*;
 
     fn at(seconds: i64, milliseconds: i64) -> Timestamp {
-        Timestamp::of_unix(seconds, milliseconds * 1_000_000)
+        let all = seconds * 1000 + milliseconds;
+        Timestamp::of_unix(all.div_euclid(1000), all.rem_euclid(1000) * 1_000_000)
     }
 
     /// A server that is `ahead_ms` ahead, 10 ms away each way, and takes 2 ms.
