@@ -11,7 +11,7 @@ for directory in dev proc run state sys tmp etc usr/bin usr/lib; do
 	mkdir -p "$root/$directory"
 done
 cp -R "$BR2_EXTERNAL_VAKT_PATH/board/vakt/rootfs_overlay/." "$root/"
-for program in init store log collector repair web update; do
+for program in init store log collector repair web update time; do
 	cp "$TARGET_DIR/usr/bin/vakt-$program" "$root/usr/bin/"
 done
 # Who may sign updates: the root.json of VAKT_UPDATE_KEYS (made with vakt-image keys), or of keys for development.
