@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use anyhow::Context;
+use vakt_wire::size::Size;
+
 use crate::append;
 use crate::block::{self, Source};
 use crate::metrics::Metrics;
@@ -94,6 +97,20 @@ pub struct Retention {
     pub age_ns: i64,
     /// Bytes of blocks past which the oldest go.
     pub bytes_max: u64,
+}
+
+impl Retention {
+    /// What is kept in `data`, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When it can be neither made nor asked how large its disk is.
+    pub fn of(age_ns: i64, size: Size, data: &Path) -> anyhow::Result<Retention> {
+        std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+        let bytes_max = size.bytes(data);
+        let bytes_max =
+            bytes_max.with_context(|| format!("cannot tell how large the disk of {} is", data.display()))?;
+        Ok(Retention { age_ns, bytes_max })
+    }
 }
 
 /// What is to go.

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use vakt_log::flush::Retention;
 use vakt_log::serve::{Options, serve};
@@ -67,20 +66,15 @@ fn main() -> anyhow::Result<()> {
     vakt_wire::heap::bound();
     let Command::Serve(flags) = Cli::parse().command;
     vakt_wire::logging::start("log");
-    std::fs::create_dir_all(&flags.data).with_context(|| format!("cannot make {}", flags.data.display()))?;
-    let bytes_max = flags
-        .retention_size
-        .bytes(&flags.data)
-        .with_context(|| format!("cannot tell how large the disk of {} is", flags.data.display()))?;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     runtime.block_on(serve(Options {
+        retention: Retention::of(flags.retention, flags.retention_size, &flags.data)?,
         data: flags.data,
         listen: flags.listen,
         syslog_tcp: flags.syslog_tcp,
         syslog_udp: flags.syslog_udp,
         syslog_unix: flags.syslog_unix,
         kmsg: flags.kmsg,
-        retention: Retention { age_ns: flags.retention, bytes_max },
     }))
 }

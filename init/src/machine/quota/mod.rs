@@ -4,14 +4,14 @@
 //!
 //! Inside its directory a service sees its quota as the size of the disk.
 
+mod sys;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::Context;
-
-use crate::sys;
 
 /// The state partition's quotas.
 #[derive(Debug)]
