@@ -186,6 +186,8 @@ const BASELINE: &[(&str, &[&str])] = &[
     ("a panic prints a backtrace, for which it reads its own file and maps",
      &["openat", "open", "read", "close", "fstat", "newfstatat", "stat", "statx", "lseek", "readlink", "readlinkat", "getcwd",
        "write", "writev"]),
+    ("a library asks who it is, and takes it that this never fails",
+     &["getuid", "geteuid", "getgid", "getegid", "getppid", "umask", "uname"]),
     ("memory grows, moves and is given back",
      &["brk", "mmap", "munmap", "mremap", "mprotect", "madvise"]),
     ("threads come and go with the load, and wait for each other",

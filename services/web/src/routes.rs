@@ -237,7 +237,7 @@ mod tests {
                 Endpoint::Backup | Endpoint::Restore => !api,
                 Endpoint::Overview | Endpoint::Host | Endpoint::Logs | Endpoint::Repairs => true,
                 Endpoint::UpdateCheck | Endpoint::UpdateInstall | Endpoint::UpdateArchive => true,
-                Endpoint::SignOut | Endpoint::Machine | Endpoint::Welcome => true,
+                Endpoint::SignOut | Endpoint::Machine | Endpoint::Welcome | Endpoint::Boots => true,
                 _ => false,
             };
             assert_eq!(page, route.access == Access::SignedIn, "{route:?}");
