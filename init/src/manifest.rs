@@ -168,8 +168,6 @@ pub enum SocketKind {
 pub enum SyscallGroup {
     /// bpf(2).
     Bpf,
-    /// clock_settime(2), clock_adjtime(2) and adjtimex(2). Without CAP_SYS_TIME they only tell.
-    Clock,
 }
 
 /// Why the manifests cannot be used.

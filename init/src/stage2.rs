@@ -51,9 +51,6 @@ const ESP_LABEL: &str = "vakt-esp";
 /// The time last seen.
 const CLOCK: &str = "/state/init/clock";
 
-/// What no service of a container has.
-const SETS_CLOCK: &str = "CAP_SYS_TIME";
-
 /// Datagrams that a unix socket queues. The kernel's 10 would hold up a burst of service lines.
 const DATAGRAMS_QUEUED: &str = "512";
 
@@ -127,8 +124,6 @@ fn live(mut options: Options) -> anyhow::Result<ExitCode> {
     let mut manifests = manifest::load(Path::new(MANIFESTS))?;
     if options.container {
         manifests.retain(|_, manifest| !manifest.machine_only || options.own_network);
-        // The clock is the host's.
-        manifests.values_mut().for_each(|manifest| manifest.sandbox.capabilities.retain(|c| c != SETS_CLOCK));
     }
     let ports = std::mem::take(&mut options.ports);
     let quotas = if options.container { None } else { Quotas::of(Path::new("/state"))? };

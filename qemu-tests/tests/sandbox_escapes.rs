@@ -86,6 +86,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("update", "write", "/dev/vda"),
     ("update", "mknod", "/state/update/vda"),
     // What asks for the time changes no network, and nothing that others read.
+    ("time", "set-time", ""),
     ("time", "write", "/etc/ntp-servers"),
     ("time", "read", "/state"),
     ("time", "socket", "16,3,0"),
@@ -142,6 +143,7 @@ const POSSIBLE: &[(&str, &str, &str)] = &[
     ("update", "socket", "2,1,0"),
     ("update", "connect", "/run/vakt/init/http.sock"),
     ("time", "read", "/etc"),
+    ("time", "connect", "/run/vakt/init/http.sock"),
     ("time", "socket", "2,2,0"),
 ];
 

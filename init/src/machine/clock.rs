@@ -3,22 +3,17 @@
 
 use std::path::Path;
 
+use vakt_wire::clock::{AHEAD_S_MAX, EARLIEST_S};
+
 use super::identity;
-
-/// No box with this code runs earlier: 2026-11-01. It is moved with each release, and not taken from the
-/// build, which has to be reproducible.
-const FLOOR_S: i64 = 1_793_491_200;
-
-/// A time last seen that is further than this from the floor was wrong itself: 30 years.
-const SEEN_AHEAD_S_MAX: i64 = 30 * 365 * 86_400;
 
 /// The time last seen is written this often. It bounds how far a dead clock falls behind at a power cut.
 pub const REMEMBER_EVERY_MS: u64 = 10 * 60 * 1000;
 
 /// The time that the clock has to be set to, or `None` when it may be right.
 fn better(now_s: i64, seen_s: Option<i64>) -> Option<i64> {
-    let seen = seen_s.filter(|seen| (FLOOR_S..=FLOOR_S + SEEN_AHEAD_S_MAX).contains(seen));
-    let least = seen.unwrap_or(FLOOR_S);
+    let seen = seen_s.filter(|seen| (EARLIEST_S..=EARLIEST_S + AHEAD_S_MAX).contains(seen));
+    let least = seen.unwrap_or(EARLIEST_S);
     (now_s < least).then_some(least)
 }
 
@@ -46,13 +41,13 @@ mod tests {
     fn the_clock_is_set_forward_only_and_only_when_it_is_certainly_wrong() {
         let day = 86_400;
         for (now, seen, expected) in [
-            (0, None, Some(FLOOR_S)),
-            (FLOOR_S, None, None),
-            (FLOOR_S + day, Some(FLOOR_S), None),
-            (FLOOR_S, Some(FLOOR_S + day), Some(FLOOR_S + day)),
-            (0, Some(5), Some(FLOOR_S)),
-            (FLOOR_S + day, Some(i64::MAX), None),
-            (0, Some(i64::MAX), Some(FLOOR_S)),
+            (0, None, Some(EARLIEST_S)),
+            (EARLIEST_S, None, None),
+            (EARLIEST_S + day, Some(EARLIEST_S), None),
+            (EARLIEST_S, Some(EARLIEST_S + day), Some(EARLIEST_S + day)),
+            (0, Some(5), Some(EARLIEST_S)),
+            (EARLIEST_S + day, Some(i64::MAX), None),
+            (0, Some(i64::MAX), Some(EARLIEST_S)),
         ] {
             assert_eq!(better(now, seen), expected, "{now} {seen:?}");
         }
@@ -62,17 +57,17 @@ mod tests {
     fn what_was_remembered_is_where_a_dead_clock_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("clock");
-        remember(&path, FLOOR_S + 77);
+        remember(&path, EARLIEST_S + 77);
         let mut set = 0;
         let said = settle(&path, 0, |time| {
             set = time;
             Ok(())
         });
-        assert_eq!(set, FLOOR_S + 77);
+        assert_eq!(set, EARLIEST_S + 77);
         assert_eq!(
             said.unwrap(),
             "the clock stood at 1970-01-01T00:00:00Z; it goes on from 2026-11-01T00:01:17Z"
         );
-        assert_eq!(settle(&path, FLOOR_S + 78, |_| panic!("the clock is right")), None);
+        assert_eq!(settle(&path, EARLIEST_S + 78, |_| panic!("the clock is right")), None);
     }
 }

@@ -13,8 +13,8 @@ use crate::supervisor::{Event, Goal};
 use crate::sys;
 
 /// What a caller who asked for something else is told.
-const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/boots, /v1/config, /v1/slots, /v1/reset, /v1/backup, /v1/restore \
-     and /v1/power";
+const KNOWN: &str = "init knows /v1/services, /v1/machine, /v1/boots, /v1/clock, /v1/config, /v1/slots, /v1/reset, /v1/backup, \
+     /v1/restore and /v1/power";
 
 impl Machine {
     /// Answers who has asked, and does what was asked for.
@@ -23,8 +23,8 @@ impl Machine {
         let now = sys::now_ms();
         let mut wish = None;
         let mut effects = Vec::new();
-        let (setting, slots, supervisor, services, forward) =
-            (&mut self.setting, &mut self.slots, &self.supervisor, &self.services, &self.forward);
+        let (setting, slots, clock) = (&mut self.setting, &mut self.slots, &mut self.clock);
+        let (supervisor, services, forward) = (&self.supervisor, &self.services, &self.forward);
         let handed = self.ctl.turn(now, |request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/v1/services") => {
                 let quotas = setting.quotas.as_ref();
@@ -58,6 +58,9 @@ impl Machine {
                     }
                     Err(answer) => answer,
                 }
+            }
+            ("GET" | "POST", "/v1/clock") => {
+                clock.answer(&request, setting.clock.is_some(), now, sys::unix_s())
             }
             ("GET", "/v1/slots") => slots.answer(),
             ("GET", "/v1/boots") if !permits(request.uid, Role::Init.uid(), &[Role::Web]) => {

@@ -12,6 +12,7 @@ use vakt_wire::role::Role;
 
 use super::backup_desk::Backups;
 use super::cgroup::Cgroups;
+use super::clock_desk::ClockDesk;
 use super::config_desk;
 use super::ctl::Ctl;
 use super::forward::Forward;
@@ -76,6 +77,7 @@ pub struct Machine {
     pub(super) setting: Setting,
     pub(super) slots: Slots,
     pub(super) terminals: Terminals,
+    pub(super) clock: ClockDesk,
     pub(super) backups: Backups,
     signals: OwnedFd,
     pub(super) ctl: Ctl,
@@ -125,6 +127,7 @@ impl Machine {
             terminals: if setting.clock.is_some() { Terminals::open() } else { Terminals::default() },
             setting,
             slots: Slots::new(found),
+            clock: ClockDesk::default(),
             backups: Backups::default(),
             signals: sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGPWR])?,
             ctl: Ctl::new(&Path::new(RUN).join("init/http.sock"))?,

@@ -7,6 +7,7 @@
 mod answers;
 mod backup_desk;
 mod cgroup;
+mod clock_desk;
 mod config_desk;
 mod ctl;
 mod forward;

@@ -174,9 +174,6 @@ pub const JUDGED: &[Call] = calls![SYS_clone, SYS_ioctl, SYS_socket, SYS_seccomp
 /// What programs for eBPF need. The collector's are at tracepoints by BTF, which need no perf_event_open(2).
 pub const BPF: &[Call] = calls![SYS_bpf,];
 
-/// What sets the clock, or tells how it is steered.
-pub const CLOCK: &[Call] = calls![SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex,];
-
 /// Ways that a service takes seldom, so that a recording may not show them, and the calls on each.
 #[rustfmt::skip]
 const BASELINE: &[(&str, &[&str])] = &[

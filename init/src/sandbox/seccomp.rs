@@ -99,9 +99,6 @@ fn allow_list(plan: &Plan) -> Result<Rules, seccompiler::BackendError> {
     if plan.syscalls.contains(&SyscallGroup::Bpf) {
         rules.extend(calls::BPF.iter().map(|(_, call)| (*call, Vec::new())));
     }
-    if plan.syscalls.contains(&SyscallGroup::Clock) {
-        rules.extend(calls::CLOCK.iter().map(|(_, call)| (*call, Vec::new())));
-    }
     Ok(rules)
 }
 

@@ -7,13 +7,15 @@ use vakt_wire::http::{Handler, Peer, Request, Response, error, json, text};
 use vakt_wire::role::{Role, permits};
 
 use crate::board::{Board, metrics};
-use crate::sys;
+use crate::wall::Wall;
 
 /// Answers the API's requests.
 #[derive(Debug)]
 pub struct Api {
     /// How the clock is.
     pub board: Arc<Board>,
+    /// The clock itself.
+    pub wall: Arc<Wall>,
 }
 
 impl Handler for Api {
@@ -26,7 +28,7 @@ impl Handler for Api {
         }
         match request.path() {
             "/v1/time" => json(StatusCode::OK, &self.board.get()),
-            "/metrics" => text(StatusCode::OK, metrics(&self.board.get(), sys::look().ok().as_ref())),
+            "/metrics" => text(StatusCode::OK, metrics(&self.board.get(), self.wall.look().await.as_ref())),
             "/health" => text(StatusCode::OK, "ok"),
             path => error(StatusCode::NOT_FOUND, format!("no such page: {path}")),
         }

@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::sys::{self, Timex};
+use vakt_wire::clock::Timex;
+
+use crate::wall;
 
 /// Without a word from the servers for this long the clock counts as right no more, whatever the kernel says.
 const FRESH_MS_MAX: u64 = 3600 * 1000;
@@ -75,7 +77,7 @@ impl Board {
     /// The standing at present.
     pub fn get(&self) -> Standing {
         let mut standing = self.lock().clone();
-        let fresh = |at_ms: u64| sys::boot_ms().saturating_sub(at_ms) <= FRESH_MS_MAX;
+        let fresh = |at_ms: u64| wall::boot_ms().saturating_sub(at_ms) <= FRESH_MS_MAX;
         if standing.synchronised && !standing.agreed_ms.is_some_and(fresh) {
             standing.synchronised = false;
             standing.reason = Some("no server has been heard for an hour".into());

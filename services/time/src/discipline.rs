@@ -1,5 +1,7 @@
 //! What is to be done with the clock for an offset. Nothing is done here.
 
+use vakt_wire::clock::EARLIEST_S;
+
 /// At the start an offset of this much is set at once; programs that began a moment ago have measured little.
 const STEP_AT_START_S: f64 = 0.128;
 
@@ -9,10 +11,6 @@ const STEP_LATER_S: f64 = 0.4;
 
 /// Later a step needs this many offsets in a row, so that one storm on the way moves no clock.
 const IN_A_ROW: u32 = 3;
-
-/// Never set before the release of this program, whatever servers say: 2026-11-01, where `machine/clock.rs` of
-/// init begins too.
-const EARLIEST_S: i64 = 1_793_491_200;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,12 +84,6 @@ mod tests {
             assert_eq!(clock.decide(now, -2.0), Action::Wait);
         }
         assert_eq!(clock.decide(now, -2.0), Action::Step(-2.0));
-    }
-
-    #[test]
-    fn init_begins_at_the_same_time() {
-        let clock = include_str!("../../../init/src/machine/clock.rs");
-        assert!(clock.contains("FLOOR_S: i64 = 1_793_491_200;") && EARLIEST_S == 1_793_491_200);
     }
 
     #[test]

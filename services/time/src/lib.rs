@@ -1,11 +1,11 @@
 //! The clock, by NTPv4 (RFC 5905), authenticated by NTS (RFC 8915) where a server has it.
 //!
 //! Every server is asked in its own rhythm ([`source`]); [`select`] finds the servers that agree with each other,
-//! [`discipline`] says what is to be done with the clock, and [`sys`] does it: the kernel's own loop is given small
+//! [`discipline`] says what is to be done with the clock, and [`wall`] has it done: the kernel's own loop is given small
 //! offsets, a large one is set at once. Packets are in [`packet`], keys and their packets in [`nts`].
 //!
-//! It answers no other's questions about time, and never sets a clock that it may not: without CAP_SYS_TIME (in a
-//! container) it observes. At most 10 servers; 8 samples each are kept; a packet has at most 2 KiB.
+//! It answers no other's questions about time, and holds no right over the clock on the box: init
+//! does what it asks for within bounds, and where the clock is another's (in a container) it observes. At most 10 servers; 8 samples each are kept; a packet has at most 2 KiB.
 
 pub mod api;
 pub mod board;
@@ -15,5 +15,4 @@ pub mod packet;
 pub mod select;
 pub mod serve;
 pub mod source;
-#[expect(unsafe_code, reason = "clock_adjtime(2) has no safe wrapper")]
-pub mod sys;
+pub mod wall;

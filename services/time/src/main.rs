@@ -30,6 +30,9 @@ struct Serve {
     /// HTTP for `GET /v1/time`: 127.0.0.1:9123 or unix:/path. May be repeated.
     #[arg(long)]
     listen: Vec<Address>,
+    /// Have init touch the clock and not this process: unix:/run/vakt/init/http.sock.
+    #[arg(long, value_name = "ADDR")]
+    init: Option<Address>,
     /// Never touch the clock.
     #[arg(long)]
     observe: bool,
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         config: flags.config,
         learned: flags.learned,
         listen: flags.listen,
+        init: flags.init,
         observe: flags.observe,
     }))
 }

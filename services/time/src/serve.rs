@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
+use vakt_wire::clock::{STEER_S_MAX, Wish};
 use vakt_wire::config::{self, TIME_SERVERS_MAX, TimeHost, TimeServer};
 use vakt_wire::http::serve_all;
 use vakt_wire::life::Life;
@@ -17,17 +18,17 @@ use crate::board::{Board, Server, Standing};
 use crate::discipline::{Action, Discipline};
 use crate::select::{Candidate, Chosen, select};
 use crate::source::Source;
-use crate::sys;
+use crate::wall::{self, Wall, WallError};
 
 /// The list of DHCP's servers is read this often, and a turn lasts no longer.
 const TURN_MAX: Duration = Duration::from_secs(2);
 
-/// The kernel's loop takes offsets up to half a second.
-const STEER_S_MAX: f64 = 0.5;
-
 /// The loop's time constant: log2 of the seconds between two looks (64), less what the kernel's nanosecond loop has
 /// by itself (4).
-const CONSTANT: i64 = 2;
+const CONSTANT: u8 = 2;
+
+/// A larger error than this is not told to the kernel, which would call the clock unsynchronised.
+const ERROR_S_MAX: f64 = 16.0;
 
 /// An observed clock that is off by less is right.
 const RIGHT_S: f64 = 0.128;
@@ -41,6 +42,8 @@ pub struct Options {
     pub learned: Option<PathBuf>,
     /// Addresses to serve the API on, beside the sockets that were handed over.
     pub listen: Vec<Address>,
+    /// Where init listens, which then touches the clock instead of this process.
+    pub init: Option<Address>,
     /// Never touch the clock.
     pub observe: bool,
 }
@@ -56,9 +59,20 @@ pub async fn serve(options: Options) -> Result<()> {
     let config = config::parse(&text).with_context(|| format!("config {}", options.config.display()))?;
     let listeners = Inherited::take().http("http", &options.listen)?;
     anyhow::ensure!(!listeners.is_empty(), "nowhere to listen; example: --listen unix:/run/vakt-time.sock");
+    let wall = Arc::new(match &options.init {
+        None => Wall::Own,
+        Some(Address::Unix(socket)) => Wall::of_init(socket),
+        Some(other) => {
+            anyhow::bail!("--init {other} is no unix socket; example: --init unix:/run/vakt/init/http.sock")
+        }
+    });
     let board = Arc::new(Board::default());
     let tasks = TaskTracker::new();
-    tasks.spawn(serve_all(listeners, Arc::new(Api { board: board.clone() }), life.stopping()));
+    tasks.spawn(serve_all(
+        listeners,
+        Arc::new(Api { board: board.clone(), wall: wall.clone() }),
+        life.stopping(),
+    ));
     let keeper = Keeper {
         sources: config.time.servers.iter().cloned().map(Source::new).collect(),
         learned: options.learned.filter(|_| config.time.servers.is_empty()),
@@ -66,6 +80,7 @@ pub async fn serve(options: Options) -> Result<()> {
         may_steer: !options.observe,
         steps: 0,
         agreed: None,
+        wall,
         board,
     };
     let (stop, told) = (life.stopping(), life.clone());
@@ -86,6 +101,7 @@ struct Keeper {
     steps: u64,
     /// When servers agreed last: on the boot clock and on the wall's.
     agreed: Option<(u64, i64)>,
+    wall: Arc<Wall>,
     board: Arc<Board>,
 }
 
@@ -95,14 +111,14 @@ impl Keeper {
         loop {
             self.learn();
             if self.ask().await {
-                self.judge();
+                self.judge().await;
             }
             let now = self.board.get().line();
             if now != line {
                 life.status(&now);
                 line = now;
             }
-            let now_ms = sys::boot_ms();
+            let now_ms = wall::boot_ms();
             let next_ms = self.sources.iter().map(|source| source.due_ms).min().unwrap_or(u64::MAX);
             tokio::time::sleep(Duration::from_millis(next_ms.saturating_sub(now_ms)).min(TURN_MAX)).await;
         }
@@ -139,7 +155,7 @@ impl Keeper {
 
     /// Asks every server that is due, all at once. Returns whether one was.
     async fn ask(&mut self) -> bool {
-        let now_ms = sys::boot_ms();
+        let now_ms = wall::boot_ms();
         let (due, waiting): (Vec<Source>, Vec<Source>) =
             std::mem::take(&mut self.sources).into_iter().partition(|source| source.due_ms <= now_ms);
         self.sources = waiting;
@@ -159,8 +175,8 @@ impl Keeper {
         any
     }
 
-    fn judge(&mut self) {
-        let now_ms = sys::boot_ms();
+    async fn judge(&mut self) {
+        let now_ms = wall::boot_ms();
         let heard: Vec<(usize, Candidate)> = self
             .sources
             .iter()
@@ -177,43 +193,55 @@ impl Keeper {
         let place = |at: usize| heard[at].0;
         let believed = chosen.believed.iter().copied().map(place).collect();
         let chosen = Chosen { best: place(chosen.best), believed, ..chosen };
-        let refused = self.act(&chosen);
+        let refused = self.act(&chosen).await;
         if refused.is_none() {
-            self.agreed = Some((now_ms, sys::unix_s()));
+            self.agreed = Some((now_ms, wall::unix_s()));
         }
         self.show(Some(&chosen), refused);
     }
 
     /// Does with the clock what is to be done. Returns why it was not.
-    fn act(&mut self, chosen: &Chosen) -> Option<String> {
+    async fn act(&mut self, chosen: &Chosen) -> Option<String> {
         if !self.may_steer {
-            return (chosen.offset_s.abs() > RIGHT_S)
-                .then(|| format!("the clock is off by {:.3} s and is not ours to set", chosen.offset_s));
+            return self.observed(chosen);
         }
         let leap = self.sources[chosen.best].last().map_or(0, |sample| sample.leap);
-        let done = match self.discipline.decide(sys::unix_s(), chosen.offset_s) {
+        let steer = |offset_s: f64| Wish::Steer {
+            offset_s: offset_s.clamp(-STEER_S_MAX, STEER_S_MAX),
+            error_s: chosen.distance_s.min(ERROR_S_MAX),
+            constant: CONSTANT,
+            leap,
+        };
+        let done = match self.discipline.decide(wall::unix_s(), chosen.offset_s) {
             Action::Wait => return None,
             Action::Refuse => return Some("servers agree on a time before this release".into()),
-            Action::Steer(offset_s) => {
-                sys::steer(offset_s.clamp(-STEER_S_MAX, STEER_S_MAX), chosen.distance_s, CONSTANT, leap)
-            }
-            Action::Step(offset_s) => sys::step(offset_s).and_then(|()| {
-                tracing::warn!(seconds = offset_s, "the clock was set");
-                self.steps += 1;
-                // What was measured before is of another clock.
-                self.sources.iter_mut().for_each(Source::forget);
-                sys::steer(0.0, chosen.distance_s, CONSTANT, leap)
-            }),
+            Action::Steer(offset_s) => self.wall.ask(steer(offset_s)).await,
+            Action::Step(offset_s) => match self.wall.ask(Wish::Step { offset_s }).await {
+                Ok(()) => {
+                    tracing::warn!(seconds = offset_s, "the clock was set");
+                    self.steps += 1;
+                    // What was measured before is of another clock.
+                    self.sources.iter_mut().for_each(Source::forget);
+                    self.wall.ask(steer(0.0)).await
+                }
+                Err(error) => Err(error),
+            },
         };
         match done {
             Ok(()) => None,
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(WallError::NotOurs) => {
                 tracing::info!("the clock is not ours to set; it is observed");
                 self.may_steer = false;
-                self.act(chosen)
+                self.observed(chosen)
             }
             Err(error) => Some(format!("cannot set the clock: {error}")),
         }
+    }
+
+    /// What is wrong with a clock that is another's.
+    fn observed(&self, chosen: &Chosen) -> Option<String> {
+        (chosen.offset_s.abs() > RIGHT_S)
+            .then(|| format!("the clock is off by {:.3} s and is not ours to set", chosen.offset_s))
     }
 
     fn show(&self, chosen: Option<&Chosen>, reason: Option<String>) {

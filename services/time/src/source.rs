@@ -13,7 +13,7 @@ use crate::nts::key_exchange::{exchange, with_port};
 use crate::nts::{Session, record, seal};
 use crate::packet::{BYTES_MAX, Refusal, Sample, answer, question};
 use crate::select::Candidate;
-use crate::sys;
+use crate::wall;
 
 /// An answer takes this long at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ impl Source {
     /// Asks once, and keeps what it says. With `clock_is_new` as [`exchange`] has it.
     pub async fn ask(&mut self, clock_is_new: bool) {
         let asked = self.question(clock_is_new).await;
-        let now_ms = sys::boot_ms();
+        let now_ms = wall::boot_ms();
         match asked {
             Ok(sample) => self.keep(now_ms, sample),
             Err(error) => self.fail(now_ms, error),
@@ -200,12 +200,12 @@ async fn converse(
     mut is_genuine: impl FnMut(&[u8]) -> bool,
 ) -> Result<Sample, String> {
     let until = Instant::now() + ANSWER_WITHIN;
-    let sent = sys::now();
+    let sent = wall::now();
     socket.send(packet).await.map_err(|error| error.to_string())?;
     let mut buffer = [0; BYTES_MAX];
     loop {
         let received = timeout_at(until, socket.recv(&mut buffer)).await;
-        let at = sys::now();
+        let at = wall::now();
         let length = received
             .map_err(|_| format!("no answer within {ANSWER_WITHIN:?}"))?
             .map_err(|error| error.to_string())?;

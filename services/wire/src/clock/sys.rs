@@ -1,50 +1,11 @@
-//! The kernel's clock: clock_adjtime(2) behind safe functions.
+//! clock_adjtime(2) behind safe functions.
+#![expect(unsafe_code, reason = "clock_adjtime(2) has no safe wrapper")]
 
 use std::io;
 
-use crate::packet::Timestamp;
+use super::Timex;
 
-/// How the kernel steers its clock, in the units that pages and metrics use.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Timex {
-    /// What is left to be steered, in seconds.
-    pub offset_s: f64,
-    /// By how much the clock is made to run faster, as a ratio beside 1.
-    pub frequency_ratio: f64,
-    /// The kernel's bound of the error, in seconds; it grows until the next word from a server.
-    pub max_error_s: f64,
-    /// The error as it was told, in seconds.
-    pub estimated_error_s: f64,
-    /// The loop's time constant.
-    pub constant: i64,
-    /// Microseconds between two ticks.
-    pub tick_us: i64,
-    /// Seconds between TAI and UTC.
-    pub tai_s: i32,
-    /// The status bits (STA_*).
-    pub status: i32,
-    /// Whether the kernel takes the clock for right.
-    pub synchronised: bool,
-}
-
-/// The wall clock now.
-pub fn now() -> Timestamp {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    Timestamp::of_unix(time.tv_sec, time.tv_nsec)
-}
-
-/// The wall clock in Unix seconds.
-pub fn unix_s() -> i64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
-}
-
-/// Milliseconds since the machine started, suspend included.
-pub fn boot_ms() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
-}
-
-/// How the clock is steered at present. Nothing is changed.
+/// How the clock is steered at present. Nothing is changed, and no right is needed.
 ///
 /// # Errors
 /// As clock_adjtime(2).
@@ -71,7 +32,7 @@ pub fn look() -> io::Result<Timex> {
 ///
 /// # Errors
 /// As clock_adjtime(2); `PermissionDenied` without CAP_SYS_TIME.
-pub fn steer(offset_s: f64, error_s: f64, constant: i64, leap: u8) -> io::Result<()> {
+pub fn steer(offset_s: f64, error_s: f64, constant: u8, leap: u8) -> io::Result<()> {
     let mut timex = zeroed();
     timex.modes = libc::ADJ_OFFSET
         | libc::ADJ_STATUS
@@ -80,7 +41,7 @@ pub fn steer(offset_s: f64, error_s: f64, constant: i64, leap: u8) -> io::Result
         | libc::ADJ_MAXERROR
         | libc::ADJ_ESTERROR;
     timex.offset = (offset_s * 1e9) as _;
-    timex.constant = constant as _;
+    timex.constant = constant.into();
     timex.maxerror = (error_s * 1e6) as _;
     timex.esterror = (offset_s.abs() * 1e6) as _;
     timex.status = libc::STA_PLL
