@@ -15,7 +15,6 @@
 pub mod backoff;
 mod bus;
 pub mod exec;
-pub mod resolve;
 pub mod session;
 pub mod systemd;
 pub mod target;

@@ -12,8 +12,8 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
 use crate::exec::EXECS_MAX;
-use crate::resolve::resolve;
 use crate::target::{Target, fingerprint};
+use vakt_reach::resolve::resolve;
 
 /// Each of the steps connect, handshake and sign-in must be over within this time.
 pub const STEP_WITHIN: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
-use vakt_peer::resolve::resolve;
+use vakt_reach::resolve::resolve;
 use vakt_wire::config::TimeServer;
 
 use crate::nts::key_exchange::{exchange, with_port};

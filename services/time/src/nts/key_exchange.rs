@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use vakt_peer::resolve::resolve;
+use vakt_reach::resolve::resolve;
 use vakt_wire::config::Authorities;
 
 use super::Session;

@@ -3,7 +3,6 @@
 //! HTTP/1.1, plain or with TLS. Redirects are not followed: the config says where updates come from. What arrives
 //! is judged by its signature, so a plain URL costs secrecy and no safety.
 
-mod connect;
 mod content_range;
 
 use std::ops::Range;
@@ -17,12 +16,12 @@ use hyper::{Response, StatusCode};
 use tokio::time::timeout;
 use tough::{Transport, TransportError, TransportErrorKind, TransportStream, async_trait};
 use url::Url;
+use vakt_reach::connect::{Connector, SetUpError};
 use vakt_wire::config::{Authorities, RepositoryUrl};
 
 use crate::body::BodyReader;
 use crate::refusal::Refusal;
 use crate::trust::{DOCUMENT_BYTES_MAX, File, Outcome, outcome};
-use connect::Connector;
 use content_range::ContentRange;
 
 /// From the request to the head of its answer.
@@ -52,7 +51,8 @@ impl Remote {
     pub fn new(url: &RepositoryUrl, authorities: Option<&Authorities>) -> Result<Remote, Refusal> {
         let wrong = |error: url::ParseError| Refusal::NotSetUp(format!("[update] repository {url}: {error}"));
         let base = Url::parse(&format!("{}/", url.as_str().trim_end_matches('/'))).map_err(wrong)?;
-        Ok(Remote { base, connector: Connector::new(authorities)? })
+        let set_up = |error: SetUpError| Refusal::NotSetUp(format!("[update] {error}"));
+        Ok(Remote { base, connector: Connector::new(authorities).map_err(set_up)? })
     }
 
     /// Where it is; ends with a slash.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
+use hyper::body::Body;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
@@ -16,13 +15,23 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
-use vakt_peer::resolve::resolve;
 use vakt_wire::config::Authorities;
 
-use crate::refusal::Refusal;
+use crate::resolve::resolve;
 
-/// One try of one address. At most 16 addresses are tried, within the request's own bound.
+/// One try of one address. At most 16 addresses are tried, within the caller's own bound.
 const TCP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why no connection can ever be made as it is set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// A certificate that servers are to be known by is none.
+    #[error("authorities: {0}")]
+    Authorities(String),
+    /// The library has no protocol version to speak.
+    #[error("no TLS: {0}")]
+    Tls(rustls::Error),
+}
 
 /// Makes connections.
 #[derive(Clone)]
@@ -40,32 +49,37 @@ impl Connector {
     /// A connector that knows servers by `authorities`, or by those that Mozilla's browser knows.
     ///
     /// # Errors
-    /// [`Refusal::NotSetUp`] when a certificate cannot be read.
-    pub fn new(authorities: Option<&Authorities>) -> Result<Connector, Refusal> {
+    /// [`SetUpError`] when a certificate cannot be read.
+    pub fn new(authorities: Option<&Authorities>) -> Result<Connector, SetUpError> {
         let mut roots = RootCertStore::empty();
         match authorities {
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             Some(pem) => {
-                let wrong = |error: String| Refusal::NotSetUp(format!("[update] authorities: {error}"));
                 for certificate in CertificateDer::pem_slice_iter(pem.as_str().as_bytes()) {
-                    let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                    roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+                    let certificate =
+                        certificate.map_err(|error| SetUpError::Authorities(error.to_string()))?;
+                    roots.add(certificate).map_err(|error| SetUpError::Authorities(error.to_string()))?;
                 }
             }
         }
         let versions = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Refusal::NotSetUp(format!("no TLS: {error}")))?;
+            .map_err(SetUpError::Tls)?;
         let mut config = versions.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Connector { tls: Arc::new(config) })
     }
 
-    /// A connection to `url`'s server, ready for one request.
+    /// A connection to the server of `url` (http or https), ready for one request after the other.
     ///
     /// # Errors
     /// What went wrong, for a person.
-    pub async fn connect(&self, url: &Url) -> Result<SendRequest<Empty<Bytes>>, String> {
+    pub async fn connect<B>(&self, url: &Url) -> Result<SendRequest<B>, String>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err("a URL without a host".into());
         };
@@ -96,9 +110,14 @@ async fn tcp(address: &str) -> Result<TcpStream, String> {
     Err(last)
 }
 
-async fn speak(
+async fn speak<B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Empty<Bytes>>, String> {
+) -> Result<SendRequest<B>, String>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let spoken = handshake(TokioIo::new(stream)).await;
     let (sender, connection) = spoken.map_err(|error| error.to_string())?;
     // Its error is seen by the reader of the body. It ends when that one is dropped.
