@@ -9,7 +9,9 @@ use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::machine::{base64, identity};
+use vakt_wire::base64;
+
+use crate::machine::identity;
 
 const INTRO: &str = "age-encryption.org/v1";
 const LABEL: &[u8] = b"age-encryption.org/v1/scrypt";

@@ -1,4 +1,4 @@
-//! SSH private keys stay in init: a document that leaves it says `(kept)` in their place, and one that
+//! Secrets (SSH private keys, tokens and passwords for places elsewhere) stay in init: a document that leaves it says `(kept)` in their place, and one that
 //! comes back with that word keeps the key that is there.
 
 use std::ops::Range;
@@ -8,17 +8,17 @@ use toml::de::{DeTable, DeValue};
 /// Stands for a secret, both ways.
 const KEPT: &str = "\"(kept)\"";
 
-/// The values that are secret, as table and key.
-const SECRETS: [(&str, &str); 2] = [("ssh", "read_key"), ("ssh", "repair_key")];
+/// The values that are secret: a table, or an array of tables with names, and its keys.
+const SECRETS: [(&str, &[&str]); 2] =
+    [("ssh", &["read_key", "repair_key"]), ("forward", &["bearer", "password"])];
+
+/// A secret's place in the document: the table, the name of its element, the key.
+type Id = (&'static str, String, &'static str);
 
 /// The document without its secrets. One that cannot be parsed has nothing that may be shown.
 pub fn hide(text: &str) -> String {
     let mut shown = text.to_owned();
-    let mut spans: Vec<Range<usize>> =
-        SECRETS.iter().filter_map(|(table, key)| span(text, table, key)).collect();
-    // From the end, so that the earlier places stay true.
-    spans.sort_by_key(|span| std::cmp::Reverse(span.start));
-    for span in spans {
+    for (_, span) in found(text) {
         shown.replace_range(span, KEPT);
     }
     shown
@@ -27,24 +27,36 @@ pub fn hide(text: &str) -> String {
 /// The document with the secrets of `present` where it says `(kept)`.
 pub fn restore(text: &str, present: &str) -> String {
     let mut whole = text.to_owned();
-    for (table, key) in SECRETS {
-        let Some(place) = span(&whole, table, key).filter(|place| &whole[place.clone()] == KEPT) else {
-            continue;
-        };
-        // Without a secret to keep the word itself is refused as a bad key.
-        if let Some(secret) = span(present, table, key) {
-            whole.replace_range(place, &present[secret]);
+    let known = found(present);
+    for (id, place) in found(text) {
+        // Without a secret to keep the word itself is refused as a bad key, or sent as a wrong password.
+        if let Some((_, secret)) =
+            known.iter().find(|(known, _)| *known == id && whole[place.clone()] == *KEPT)
+        {
+            whole.replace_range(place, &present[secret.clone()]);
         }
     }
     whole
 }
 
-fn span(text: &str, table: &str, key: &str) -> Option<Range<usize>> {
-    let document = DeTable::parse(text).ok()?;
-    match document.get_ref().get(table)?.get_ref() {
-        DeValue::Table(table) => Some(table.get(key)?.span()),
-        _ => None,
+/// All secrets, the last first, so that replacing one leaves the places of the others true.
+fn found(text: &str) -> Vec<(Id, Range<usize>)> {
+    let Ok(document) = DeTable::parse(text) else { return Vec::new() };
+    let mut all = Vec::new();
+    for (part, keys) in SECRETS {
+        let tables: Vec<&DeTable<'_>> = match document.get_ref().get(part).map(|value| value.get_ref()) {
+            Some(DeValue::Table(table)) => vec![table],
+            Some(DeValue::Array(array)) => array.iter().filter_map(|one| one.get_ref().as_table()).collect(),
+            _ => Vec::new(),
+        };
+        for table in tables {
+            let name = table.get("name").and_then(|name| name.get_ref().as_str()).unwrap_or_default();
+            let of_key = |key: &&'static str| Some(((part, name.to_owned(), *key), table.get(*key)?.span()));
+            all.extend(keys.iter().filter_map(of_key));
+        }
     }
+    all.sort_by_key(|(_, span)| std::cmp::Reverse(span.start));
+    all
 }
 
 #[cfg(test)]
@@ -68,5 +80,18 @@ mod tests {
         let kept = "version = 1\nssh = { read_key = \"(kept)\" }\n";
         assert_eq!(restore(kept, "version = 1\n"), kept);
         assert!(restore(kept, WHOLE).contains("BEGIN r"));
+    }
+
+    #[test]
+    fn the_secrets_of_places_go_by_their_names() {
+        let forward =
+            |name: &str, bearer: &str| format!("[[forward]]\nname = \"{name}\"\nbearer = \"{bearer}\"\n");
+        let present = format!("version = 1\n{}{}", forward("a", "one"), forward("b", "two"));
+        let shown = hide(&present);
+        assert!(!shown.contains("one") && !shown.contains("two"), "{shown}");
+        assert_eq!(restore(&shown, &present), present);
+        let turned = format!("version = 1\n{}{}", forward("b", "(kept)"), forward("c", "(kept)"));
+        let expected = format!("version = 1\n{}{}", forward("b", "two"), forward("c", "(kept)"));
+        assert_eq!(restore(&turned, &present), expected);
     }
 }

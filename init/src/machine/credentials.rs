@@ -18,7 +18,7 @@ use std::path::Path;
 
 use vakt_wire::config::{BYTES_MAX, Hostname, PasswordHash};
 
-use super::base64;
+use vakt_wire::base64;
 
 /// SMBIOS structures as the firmware made them, without a kernel module.
 const SMBIOS: &str = "/sys/firmware/dmi/tables/DMI";

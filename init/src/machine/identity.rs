@@ -10,8 +10,6 @@ use std::path::Path;
 use anyhow::Context;
 use ed25519_dalek::SigningKey;
 
-use super::base64;
-
 /// An OpenSSH private key with the line for `authorized_keys` beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshKeyPair {
@@ -111,14 +109,14 @@ fn encode_ssh_key(key: &SigningKey, check: [u8; 4], comment: &str) -> SshKeyPair
     string(&mut file, &public_blob);
     string(&mut file, &secret);
 
-    let body = base64::encode(&file);
+    let body = vakt_wire::base64::encode(&file);
     let lines: Vec<&str> = (0..body.len()).step_by(70).map(|at| &body[at..body.len().min(at + 70)]).collect();
     SshKeyPair {
         private: format!(
             "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
             lines.join("\n")
         ),
-        public: format!("ssh-ed25519 {} {comment}", base64::encode(&public_blob)),
+        public: format!("ssh-ed25519 {} {comment}", vakt_wire::base64::encode(&public_blob)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! The machine around the services: mounts, disks, identity, config, console.
 
-pub mod base64;
 mod check;
 pub mod clock;
 pub mod config;

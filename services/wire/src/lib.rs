@@ -10,6 +10,7 @@
 //!
 //! This crate never opens a file of a service and never decides anything for one.
 
+pub mod base64;
 pub mod clock;
 pub mod config;
 pub mod form;

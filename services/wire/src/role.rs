@@ -23,11 +23,13 @@ pub enum Role {
     Update,
     /// The clock, by NTP.
     Time,
+    /// What leaves the box.
+    Egress,
 }
 
 impl Role {
     /// Every role, in start order.
-    pub const ALL: [Role; 9] = [
+    pub const ALL: [Role; 10] = [
         Role::Init,
         Role::Network,
         Role::Log,
@@ -37,6 +39,7 @@ impl Role {
         Role::Web,
         Role::Update,
         Role::Time,
+        Role::Egress,
     ];
 
     /// The uid and gid of the role. 64001 and up: above Debian's range for users (to 59999) and
@@ -53,6 +56,7 @@ impl Role {
             Role::Web => 64006,
             Role::Update => 64007,
             Role::Time => 64008,
+            Role::Egress => 64009,
         }
     }
 
@@ -68,6 +72,7 @@ impl Role {
             Role::Web => "web",
             Role::Update => "update",
             Role::Time => "time",
+            Role::Egress => "egress",
         }
     }
 

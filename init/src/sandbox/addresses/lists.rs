@@ -4,6 +4,7 @@
 //! |---|---|
 //! | collector, repair | the peers; any [`unicast`] address when one of them has a name |
 //! | update | the repository; any [`unicast`] address when it has a name; nobody without one |
+//! | egress | the places that samples are sent to; any [`unicast`] address when one has a name; nobody without one |
 //! | network | any IPv4 server that may answer DHCP, and broadcast, where an interface asks; its own link in IPv6 where one hears routers |
 //! | another | any [`unicast`] address |
 //!
@@ -47,6 +48,7 @@ pub fn of(role: Role, config: &MachineConfig) -> Vec<Prefix> {
     let mut list = match role {
         Role::Collector | Role::Repair => hosts(config.peers.iter().map(|peer| peer.address.as_str())),
         Role::Update => hosts(config.update.repository.iter().map(|url| authority(url.as_str()))),
+        Role::Egress => hosts(config.forwards.iter().map(|forward| authority(forward.url.as_str()))),
         Role::Network => link(config),
         _ => unicast(),
     };

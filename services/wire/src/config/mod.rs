@@ -6,6 +6,7 @@
 
 pub mod edit;
 mod error;
+mod forward;
 mod network;
 mod network_check;
 mod parse;
@@ -14,13 +15,14 @@ mod types;
 mod value;
 
 pub use error::ConfigError;
+pub use forward::Forward;
 pub use network::{
     Bond, Interface, Limit, Mac, Miimon, Mtu, Network, Port, Time, TimeHost, TimeServer, Vlan, VlanId,
 };
 pub use network_check::{INTERFACES_MAX, TIME_SERVERS_MAX};
-pub use parse::{BYTES_MAX, parse};
+pub use parse::{BYTES_MAX, FORWARDS_MAX, parse};
 pub use types::{Admin, MachineConfig, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
 pub use value::{
-    Authorities, Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds,
-    Sha256Hex, SshKey, UserName,
+    Authorities, Cidr, Credential, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm,
+    Seconds, Sha256Hex, SshKey, Tenant, UserName, WriteUrl,
 };

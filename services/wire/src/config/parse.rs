@@ -11,6 +11,9 @@ use super::types::{MachineConfig, Peer};
 /// Largest document that is read: thousands of peers, and no room for an accident.
 pub const BYTES_MAX: usize = 1 << 20;
 
+/// Places that samples are sent to.
+pub const FORWARDS_MAX: usize = 8;
+
 /// Parses and checks a machine config.
 ///
 /// # Errors
@@ -83,6 +86,9 @@ fn example(key: &str) -> Option<&'static str> {
         "peer" => "[[peer]] name = \"db1\", address = \"192.0.2.7:22\", host_key = \"ssh-ed25519 AAAA…\"",
         "scrape" => "[scrape] interval_s = 5",
         "update" => "[update] repository = \"https://updates.example.org/vakt\", check = \"6h\"",
+        "forward" => {
+            "[[forward]] name = \"central\", url = \"https://mimir.example.org/api/v1/push\", bearer = \"…\""
+        }
         "policy" => "[[policy]] name = \"web\", yaml = \"\"\"…\"\"\"",
         _ => return None,
     })
@@ -92,6 +98,15 @@ fn contradictions(text: &str, config: &MachineConfig) -> Result<(), ConfigError>
     unique(text, "peer", config.peers.iter().map(|peer: &Peer| peer.name.as_str()))?;
     unique(text, "token", config.tokens.iter().map(|token| token.name.as_str()))?;
     unique(text, "policy", config.policies.iter().map(|policy| policy.name.as_str()))?;
+    unique(text, "forward", config.forwards.iter().map(|forward| forward.name.as_str()))?;
+    if config.forwards.len() > FORWARDS_MAX {
+        let reason = format!("samples are sent to {FORWARDS_MAX} places at most");
+        return Err(locate(text, "forward", reason));
+    }
+    if let Some(at) = config.forwards.iter().position(|one| one.user.is_some() != one.password.is_some()) {
+        let reason = "user and password go together; example: user = \"vakt\", password = \"…\"".into();
+        return Err(locate(text, &format!("forward[{at}]"), reason));
+    }
     if let Some((key, reason)) = contradiction(&config.network, &config.time) {
         return Err(locate(text, &key, reason));
     }

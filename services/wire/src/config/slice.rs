@@ -29,6 +29,7 @@ impl MachineConfig {
                 peers: self.peers.clone(),
                 ..base
             },
+            Role::Egress => MachineConfig { forwards: self.forwards.clone(), ..base },
             Role::Time => MachineConfig { time: self.time.clone(), ..base },
             Role::Update => MachineConfig { update: self.update.clone(), ..base },
             Role::Log | Role::Store => base,
@@ -47,6 +48,16 @@ mod tests {
         for role in Role::ALL {
             let told = config.slice_for(role).update.repository.is_some();
             assert_eq!(told, matches!(role, Role::Init | Role::Update), "{role}");
+        }
+    }
+
+    #[test]
+    fn only_egress_is_told_where_samples_are_sent_and_with_which_secret() {
+        let text = "version = 1\n[[forward]]\nname = \"a\"\nurl = \"http://a/w\"\nbearer = \"t\"";
+        let config = crate::config::parse(text).unwrap();
+        for role in Role::ALL {
+            let told = !config.slice_for(role).forwards.is_empty();
+            assert_eq!(told, matches!(role, Role::Init | Role::Egress), "{role}");
         }
     }
 

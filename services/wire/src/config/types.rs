@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::forward::Forward;
 use super::network::{Network, Time};
 use super::value::{
     Authorities, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds, Sha256Hex,
@@ -41,6 +42,9 @@ pub struct MachineConfig {
     /// What is repaired, and how.
     #[serde(default, rename = "policy", skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
+    /// Where every sample is sent as well.
+    #[serde(default, rename = "forward", skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<Forward>,
     /// Where updates come from.
     #[serde(default)]
     pub update: Update,
@@ -59,6 +63,7 @@ impl Default for MachineConfig {
             peers: Vec::new(),
             scrape: Scrape::default(),
             policies: Vec::new(),
+            forwards: Vec::new(),
             update: Update::default(),
         }
     }

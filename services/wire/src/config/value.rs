@@ -27,7 +27,7 @@ macro_rules! text_value {
 
             fn try_from(text: String) -> Result<$name, String> {
                 let check: fn(&str) -> bool = $check;
-                if check(&text) { Ok($name(text)) } else { Err(format!("{text:?} is not {}", $hint)) }
+                if check(&text) { Ok($name(text)) } else { Err(format!("{} is not {}", shown(&text), $hint)) }
             }
         }
 
@@ -43,6 +43,15 @@ macro_rules! text_value {
             }
         }
     };
+}
+
+/// The text for an error, or its size: what is long or of several lines may be a secret in a wrong place.
+fn shown(text: &str) -> String {
+    if text.len() <= 64 && !text.contains('\n') {
+        format!("{text:?}")
+    } else {
+        format!("a text of {} bytes", text.len())
+    }
 }
 
 fn label(text: &str, bytes_max: usize, also: &[u8]) -> bool {
@@ -95,6 +104,15 @@ text_value!(
     "the URL of a repository such as \"https://updates.example.org/vakt\""
 );
 text_value!(
+    /// Where remote-write is taken: a URL without user, query or fragment, at most 512 bytes.
+    WriteUrl, repository_url,
+    "the URL of a remote-write endpoint such as \"https://mimir.example.org/api/v1/push\""
+);
+text_value!(
+    /// A tenant's name: letters, digits and `!-_.*'()`, at most 150 bytes (Mimir's bound).
+    Tenant, |t| label(t, 150, b"!-_.*'()"), "a tenant's name such as \"team-a\""
+);
+text_value!(
     /// Certificates in PEM, one after the other, at most 64 KiB.
     Authorities, |t| t.trim_start().starts_with("-----BEGIN CERTIFICATE-----") && t.len() <= 64 << 10,
     "certificates in PEM (-----BEGIN CERTIFICATE-----…)"
@@ -104,6 +122,41 @@ text_value!(
     Rhythm, |t| t == "off" || rhythm_s(t).is_some(),
     "\"off\" or a time from \"5m\" to \"720h\", such as \"6h\""
 );
+
+/// A bearer token or a password: visible ASCII and spaces, at most 4 KiB. Never shown in an error or by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Credential(String);
+
+impl Credential {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+impl TryFrom<String> for Credential {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Credential, String> {
+        let fits =
+            !text.is_empty() && text.len() <= 4096 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        fits.then_some(Credential(text))
+            .ok_or_else(|| "it is not one line of 1 to 4,096 visible ASCII signs".into())
+    }
+}
+
+impl From<Credential> for String {
+    fn from(value: Credential) -> String {
+        value.0
+    }
+}
 
 impl Rhythm {
     /// The time between two, or `None` for `off`.
