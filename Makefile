@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 IMAGE := cargo run --quiet --locked --package vakt-image --
-PROGRAMS := vakt-init vakt-store vakt-log vakt-collector vakt-repair vakt-web vakt-update vakt-time
+PROGRAMS := vakt-init vakt-store vakt-log vakt-collector vakt-repair vakt-web vakt-update vakt-time vakt-egress
 DEV := target/dev
 TEST_IMAGE := target/test-image
 

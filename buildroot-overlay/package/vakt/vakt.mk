@@ -22,7 +22,8 @@ VAKT_PROGRAMS = \
 	vakt-repair \
 	vakt-web \
 	vakt-update \
-	vakt-time
+	vakt-time \
+	vakt-egress
 
 # A checkout holds gigabytes that no build needs.
 VAKT_EXCLUDE = --exclude /target --exclude /.git --exclude /vendor

@@ -17,7 +17,7 @@ pub enum Profile {
 }
 
 /// The programs of an image.
-pub const PROGRAMS: [&str; 8] = [
+pub const PROGRAMS: [&str; 9] = [
     "vakt-init",
     "vakt-store",
     "vakt-log",
@@ -26,6 +26,7 @@ pub const PROGRAMS: [&str; 8] = [
     "vakt-web",
     "vakt-update",
     "vakt-time",
+    "vakt-egress",
 ];
 
 /// Builds them and returns the directory that they are in.

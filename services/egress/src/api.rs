@@ -1,0 +1,137 @@
+//! The HTTP API: `POST /api/v1/write` for store, `GET /v1/forwards` for web, `/metrics`, `/health`.
+//!
+//! 204 means that the request is on the disk, or that there is no place to write to.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
+use vakt_wire::http::{Handler, Peer, Request, Response, empty, error, json, read, text};
+use vakt_wire::role::{Role, permits};
+
+use crate::queue::{Appender, BODY_BYTES_MAX, Queue, QueueError, Record};
+use crate::send::{Place, Standing};
+
+/// Says how many samples the body has: store knows, and nobody has to unpack it here.
+pub const SAMPLES_HEADER: &str = "x-vakt-samples";
+
+/// Answers the API's requests.
+#[derive(Debug)]
+pub struct Api {
+    /// The queue.
+    pub queue: Arc<Queue>,
+    /// Appends to it.
+    pub appender: Appender,
+    /// All places.
+    pub places: Vec<Arc<Place>>,
+}
+
+impl Handler for Api {
+    async fn handle(self: Arc<Self>, request: Request) -> Response {
+        match (request.method(), request.path()) {
+            (&Method::POST, "/api/v1/write") if allowed(request.peer, &[Role::Store]) => {
+                self.write(request).await
+            }
+            (&Method::GET, "/v1/forwards") if allowed(request.peer, &[Role::Web, Role::Init]) => {
+                json(StatusCode::OK, &self.standings())
+            }
+            (&Method::GET, "/metrics") if allowed(request.peer, &[Role::Web, Role::Collector]) => {
+                text(StatusCode::OK, self.metrics())
+            }
+            (&Method::GET, "/health") => text(StatusCode::OK, "ok"),
+            (_, "/api/v1/write" | "/v1/forwards" | "/metrics") => {
+                error(StatusCode::FORBIDDEN, "store writes here, web and collector read")
+            }
+            (_, path) => error(StatusCode::NOT_FOUND, format!("no such page: {path}")),
+        }
+    }
+}
+
+impl Api {
+    async fn write(&self, request: Request) -> Response {
+        let samples = request.header(SAMPLES_HEADER).and_then(|count| count.parse().ok());
+        let Some(samples) = samples else {
+            return error(StatusCode::BAD_REQUEST, format!("{SAMPLES_HEADER} does not say how many samples"));
+        };
+        let body = match read(request.body, BODY_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(reason) => return error(StatusCode::BAD_REQUEST, reason),
+        };
+        if !self.places.is_empty() {
+            let record = Record { samples, time_ms: now_ms(), body: body.into() };
+            match self.appender.append(record).await {
+                Ok(()) => {}
+                Err(reason @ QueueError::TooLarge(_)) => return error(StatusCode::PAYLOAD_TOO_LARGE, reason),
+                Err(reason) => {
+                    tracing::error!(%reason, "a request is not queued");
+                    return error(StatusCode::SERVICE_UNAVAILABLE, reason);
+                }
+            }
+        }
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert("x-vakt-places", HeaderValue::from(self.places.len()));
+        response
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        self.places.iter().map(|place| place.standing(&self.queue)).collect()
+    }
+
+    fn metrics(&self) -> String {
+        type Figure = (&'static str, &'static str, &'static str, fn(&Standing) -> f64);
+        const FIGURES: [Figure; 6] = [
+            ("vakt_egress_sent_samples_total", "counter", "Samples that the place acknowledged.", |s| {
+                s.sent_samples as f64
+            }),
+            (
+                "vakt_egress_refused_samples_total",
+                "counter",
+                "Samples that the place refused for good.",
+                |s| s.refused_samples as f64,
+            ),
+            ("vakt_egress_lost_samples_total", "counter", "Samples dropped before they were sent.", |s| {
+                s.lost_samples as f64
+            }),
+            ("vakt_egress_pending_samples", "gauge", "Samples that wait for the place.", |s| {
+                s.pending_samples as f64
+            }),
+            ("vakt_egress_pending_bytes", "gauge", "Bytes that wait for the place.", |s| {
+                s.pending_bytes as f64
+            }),
+            ("vakt_egress_up", "gauge", "Whether the place takes samples.", |s| {
+                f64::from(u8::from(s.error.is_none()))
+            }),
+        ];
+        let standings = self.standings();
+        let mut text = String::new();
+        for (name, kind, help, value) in FIGURES {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for standing in &standings {
+                let _ = writeln!(text, "{name}{{place=\"{}\"}} {}", standing.name, value(standing));
+            }
+        }
+        let _ = writeln!(
+            text,
+            "# HELP vakt_egress_queue_bytes Bytes of the queue.\n# TYPE vakt_egress_queue_bytes gauge\n\
+             vakt_egress_queue_bytes {}",
+            self.queue.bytes()
+        );
+        text
+    }
+}
+
+/// Over TCP only where the operator asked for it, and then from this machine only.
+fn allowed(peer: Peer, roles: &[Role]) -> bool {
+    match peer {
+        Peer::Unix { uid } => permits(uid, rustix::process::geteuid().as_raw(), roles),
+        Peer::Tcp(address) => address.ip().is_loopback(),
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
