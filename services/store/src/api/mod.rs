@@ -20,7 +20,6 @@ use vakt_wire::http::{Handler, Request, Response, error, text};
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
-use crate::remote_write::WriteRequest;
 
 use permission::Area;
 
@@ -35,7 +34,7 @@ pub struct Api {
     engine: Arc<Engine>,
     catalog: Result<Arc<Catalog>, String>,
     /// The memory of the request that is being read; reading never waits, so one is enough.
-    request: Mutex<WriteRequest>,
+    intake: Mutex<write::Intake>,
     queries: Arc<Semaphore>,
     catalog_calls: Arc<Semaphore>,
     own_uid: u32,
@@ -48,7 +47,7 @@ impl Api {
         Api {
             engine,
             catalog: catalog.map(Arc::new),
-            request: Mutex::default(),
+            intake: Mutex::default(),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             catalog_calls: Arc::new(Semaphore::new(CATALOG_CALLS_MAX)),
             own_uid: rustix::process::geteuid().as_raw(),

@@ -1,0 +1,19 @@
+//! What comes in: the forms in which samples are sent, read into one [`WriteRequest`].
+//!
+//! | form | room |
+//! |---|---|
+//! | remote-write 1.0 | [`remote_write`] |
+//! | remote-write 2.0 | [`remote_write2`] |
+//! | native histograms of both | [`histogram`] |
+//! | packed bodies | [`body`] |
+//!
+//! A request is read whole before anything of it is stored, so a malformed one changes nothing. Nothing here waits,
+//! touches a file or asks for the time.
+
+pub mod body;
+mod histogram;
+mod remote_write;
+mod remote_write2;
+mod request;
+
+pub use request::{Frame, Metadata, Observed, RequestError, WriteRequest};
