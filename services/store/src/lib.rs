@@ -19,6 +19,7 @@ pub mod engine;
 pub mod histogram;
 pub mod hot;
 pub mod ingest;
+pub mod notes;
 pub mod promql;
 mod protobuf;
 pub mod samples;

@@ -59,7 +59,9 @@ impl Api {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         let query = get || request.method() == Method::POST;
         match path.as_str() {
-            "/api/v1/write" if request.method() == Method::POST => self.write(request).await,
+            _ if write::PATHS.contains(&path.as_str()) && request.method() == Method::POST => {
+                self.push(&path, request).await
+            }
             "/api/v1/query" if query => self.instant(request).await,
             "/api/v1/query_range" if query => self.range(request).await,
             "/api/v1/series" if query => self.series(request).await,
@@ -77,12 +79,9 @@ impl Api {
                 }
                 let known = matches!(
                     path.as_str(),
-                    "/api/v1/write"
-                        | "/api/v1/query"
-                        | "/api/v1/query_range"
-                        | "/api/v1/series"
-                        | "/api/v1/labels"
+                    "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels"
                 );
+                let known = known || write::PATHS.contains(&path.as_str());
                 let status = if known { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::NOT_FOUND };
                 error(status, format_args!("{} {path}: not here", request.method()))
             }

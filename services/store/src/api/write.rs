@@ -8,14 +8,16 @@
 use std::sync::PoisonError;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::sync::oneshot;
-use vakt_wire::http::{Request, Response, empty, read, text};
+use vakt_wire::form::pairs;
+use vakt_wire::http::{Request, Response, empty, full, read, text};
 
 use super::Api;
 use crate::engine::{Report, WriteError};
 use crate::ingest::body::{BodyError, PACKED_BYTES_MAX, Packing};
-use crate::ingest::{RequestError, WriteRequest};
+use crate::ingest::{CsvForm, RequestError, TextForm, WriteRequest};
+use crate::protobuf::put_varint;
 use crate::wal::WalError;
 
 /// The memory of an unusually large request is given back above this many samples, or bytes.
@@ -27,6 +29,16 @@ const WRITTEN: [HeaderName; 3] = [
     HeaderName::from_static("x-prometheus-remote-write-samples-written"),
     HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
     HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
+];
+
+/// What takes samples. The two last are where VictoriaMetrics has OTLP.
+pub(super) const PATHS: [&str; 6] = [
+    "/api/v1/write",
+    "/api/v1/import/prometheus",
+    "/api/v1/import/csv",
+    "/api/v1/otlp/v1/metrics",
+    "/opentelemetry/v1/metrics",
+    "/opentelemetry/api/v1/push",
 ];
 
 type Durable = oneshot::Receiver<Result<(), WalError>>;
@@ -62,9 +74,55 @@ pub(super) struct Intake {
 pub(super) enum Form {
     RemoteWrite,
     RemoteWrite2,
+    Otlp,
+    Text(TextForm),
+    Csv(CsvForm),
 }
 
 impl Form {
+    /// OTLP has a JSON form too, which is not taken.
+    fn of_otlp(kind: Option<&str>) -> Result<Form, Refusal> {
+        let protobuf = kind.is_none_or(|kind| kind.split(';').next() == Some("application/x-protobuf"));
+        let want = "send application/x-protobuf";
+        if protobuf {
+            Ok(Form::Otlp)
+        } else {
+            Err(Refusal::Form(format!("content-type {kind:?} is not taken; {want}")))
+        }
+    }
+
+    /// Text, or CSV where the query has a format.
+    fn of_import(request: &Request, csv: bool, now: i64) -> Result<Form, Refusal> {
+        let (mut now, mut extra, mut format) = (now, Vec::new(), None);
+        let bad = |what: String| Refusal::Malformed(RequestError::Text(what));
+        for (name, value) in pairs(request.uri().query().unwrap_or_default()) {
+            match name.as_str() {
+                "timestamp" => {
+                    let millis = value
+                        .parse()
+                        .map_err(|_| bad(format!("timestamp {value:?} is no number of milliseconds")));
+                    now = millis?;
+                }
+                "extra_label" => match value.split_once('=') {
+                    Some((label, value)) => extra.push((label.to_owned(), value.to_owned())),
+                    None => return Err(bad(format!("extra_label {value:?} is not name=value"))),
+                },
+                "format" => format = Some(value),
+                _ => {}
+            }
+        }
+        if !csv {
+            let open_metrics =
+                request.header("content-type").is_some_and(|kind| kind.contains("openmetrics"));
+            return Ok(Form::Text(TextForm { now, open_metrics, extra }));
+        }
+        let format = format
+            .ok_or_else(|| bad("no format is given; example: format=1:time:unix_s,2:metric:load".into()))?;
+        let mut form = CsvForm::of(&format).map_err(bad)?;
+        (form.now, form.extra) = (now, extra);
+        Ok(Form::Csv(form))
+    }
+
     /// The form that `POST /api/v1/write` has by its content type.
     fn of_remote_write(kind: Option<&str>) -> Result<Form, Refusal> {
         let kind = kind.unwrap_or("application/x-protobuf");
@@ -87,14 +145,26 @@ impl Form {
         match self {
             Form::RemoteWrite => intake.request.read_remote_write(&mut intake.unpacked),
             Form::RemoteWrite2 => intake.request.read_remote_write2(&intake.unpacked),
+            Form::Otlp => intake.request.read_otlp(&intake.unpacked),
+            Form::Text(form) => intake.request.read_text(&intake.unpacked, form),
+            Form::Csv(form) => intake.request.read_csv(&intake.unpacked, form),
         }
     }
 }
 
 impl Api {
-    pub(super) async fn write(&self, request: Request) -> Response {
-        match Form::of_remote_write(request.header("content-type")) {
-            Ok(form) => self.take_in(request, form, Packing::Snappy).await,
+    /// Takes a request to one of [`PATHS`].
+    pub(super) async fn push(&self, path: &str, request: Request) -> Response {
+        let kind = request.header("content-type");
+        let form = match path {
+            "/api/v1/write" => Form::of_remote_write(kind),
+            "/api/v1/import/prometheus" => Form::of_import(&request, false, self.engine.now()),
+            "/api/v1/import/csv" => Form::of_import(&request, true, self.engine.now()),
+            _ => Form::of_otlp(kind),
+        };
+        let absent = if path == "/api/v1/write" { Packing::Snappy } else { Packing::Plain };
+        match form {
+            Ok(form) => self.take_in(request, form, absent).await,
             Err(refusal) => self.refuse(&refusal),
         }
     }
@@ -116,6 +186,7 @@ impl Api {
             Err(refusal) => return self.refuse(&refusal),
         };
         match durable.await {
+            Ok(Ok(())) if form == Form::Otlp => partial_success(&report),
             Ok(Ok(())) => acknowledged(&report),
             Ok(Err(error)) => later(&error),
             Err(_) => later(&"the write-ahead log ended"),
@@ -162,6 +233,25 @@ fn acknowledged(report: &Report) -> Response {
     for (name, count) in WRITTEN.into_iter().zip([report.accepted, report.histograms, report.exemplars]) {
         response.headers_mut().insert(name, HeaderValue::from(count));
     }
+    response
+}
+
+/// OTLP's answer: the message ExportMetricsServiceResponse, empty when all was stored.
+fn partial_success(report: &Report) -> Response {
+    let mut message = Vec::new();
+    if let Some(reason) = &report.reason {
+        // Field 1 of it: 1 rejected points, 2 why.
+        let mut partial = vec![0x08];
+        put_varint(report.dropped, &mut partial);
+        partial.push(0x12);
+        put_varint(reason.len() as u64, &mut partial);
+        partial.extend_from_slice(reason.as_bytes());
+        message.push(0x0a);
+        put_varint(partial.len() as u64, &mut message);
+        message.extend_from_slice(&partial);
+    }
+    let mut response = hyper::Response::new(full(message));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
     response
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Engine, State};
 use crate::histogram::Histogram;
-use crate::ingest::{Frame, WriteRequest};
+use crate::ingest::{Frame, Observed, WriteRequest};
+use crate::notes::Exemplar;
 use crate::series::{LabelError, RegistryFull, SeriesId, canonical};
 use crate::wal::{Done, RecordBuilder, WalError};
 
@@ -80,7 +81,9 @@ impl Engine {
             return Err(WriteError::Full { bytes: state.hot.bytes() });
         }
         state.segment = state.segment.max(self.wal.usable_from());
-        for frame in &request.frames {
+        let mut noted = request.exemplars.iter().peekable();
+        let mut exemplars = Vec::new();
+        for (index, frame) in request.frames.iter().enumerate() {
             let samples = &request.samples[frame.samples.clone()];
             let histograms = &request.histograms[frame.histograms.clone()];
             match state.series(request, frame) {
@@ -90,6 +93,9 @@ impl Engine {
                         expired += state.take_histograms(id, histograms, oldest, &mut record, &mut report);
                     }
                     self.counters.dropped_time.add(expired as u64);
+                    while let Some(one) = noted.next_if(|one| one.frame <= index) {
+                        exemplars.extend((one.frame == index).then(|| exemplar(id, one)));
+                    }
                 }
                 Err(error) => {
                     let counter = match &error {
@@ -111,6 +117,8 @@ impl Engine {
                 self.bell.notify_one();
             }
         }
+        report.exemplars = self.notes.observe(exemplars);
+        self.notes.describe(&request.metadata);
         self.counters.samples.add(report.accepted);
         self.counters.histograms.add(report.histograms);
         if let (refused @ 1.., Some(reason)) = &request.refused {
@@ -125,6 +133,10 @@ impl Engine {
             || state.hot.bytes() >= self.settings.window_bytes_max
             || (!state.hot.is_empty() && state.hot_since.elapsed() >= self.settings.window)
     }
+}
+
+fn exemplar(series: SeriesId, one: &Observed) -> Exemplar {
+    Exemplar { series, time: one.time, value: one.value, labels: one.labels.clone() }
 }
 
 impl State {

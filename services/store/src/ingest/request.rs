@@ -56,14 +56,9 @@ pub enum RequestError {
         /// Symbols in the table.
         symbols: usize,
     },
-    /// A line of text that is none of the format.
-    #[error("line {line}: {what}")]
-    Line {
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// Text that is none of the format, or a parameter of the request.
+    #[error("{0}")]
+    Text(String),
 }
 
 /// One series of a request.
