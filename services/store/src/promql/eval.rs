@@ -174,7 +174,8 @@ pub fn raw(
     let context = Context { source, grid, query: grid, usage: &usage, depth: 0 };
     let mut all = Vec::new();
     let columns = selector::windows(&context, expr, &mut |_, window| {
-        all.push(Samples { times: window.times.to_vec(), values: window.values.to_vec() });
+        let (times, values) = (window.times.to_vec(), window.values.to_vec());
+        all.push(Samples { times, values, ..Samples::default() });
         Some(1.0)
     })?;
     let mut series: Vec<_> = columns.into_iter().map(|column| column.labels).zip(all).collect();

@@ -119,7 +119,7 @@ pub(super) fn instant_by(
         let mut values = Vec::with_capacity(context.grid.len());
         for step in context.grid.times() {
             let look = shift.look(step);
-            while next < samples.len() && samples.times[next] <= look {
+            while next < samples.times.len() && samples.times[next] <= look {
                 next += 1;
             }
             let seen = next.checked_sub(1).filter(|&at| samples.times[at] > look.saturating_sub(LOOKBACK_MS));
@@ -179,7 +179,8 @@ pub(super) fn windows(
             let inner = Context { grid, depth: context.depth + 1, ..*context };
             for column in inner.vector(&subquery.expr)? {
                 context.usage.read(column.values.len())?;
-                let mut samples = Samples { times: grid.times().collect(), values: column.values };
+                let times = grid.times().collect();
+                let mut samples = Samples { times, values: column.values, ..Samples::default() };
                 drop_stale(&mut samples);
                 push(column.labels, &samples, &shift, range)?;
             }
@@ -232,7 +233,7 @@ fn slide(
     for (index, step) in grid.times().enumerate() {
         let end = shift.look(step);
         let start = end.saturating_sub(range);
-        while high < samples.len() && samples.times[high] <= end {
+        while high < samples.times.len() && samples.times[high] <= end {
             high += 1;
         }
         while low < high && samples.times[low] <= start {
