@@ -1,4 +1,4 @@
-//! The HTTP API: `POST /api/v1/write` for store, `GET /v1/forwards` for web, `/metrics`, `/health`.
+//! The HTTP API: `POST /api/v1/write?samples=N` for store, `GET /v1/forwards` for web, `/metrics`, `/health`.
 //!
 //! 204 means that the request is on the disk, or that there is no place to write to.
 
@@ -13,9 +13,6 @@ use vakt_wire::role::{Role, permits};
 
 use crate::queue::{Appender, BODY_BYTES_MAX, Queue, QueueError, Record};
 use crate::send::{Place, Standing};
-
-/// Says how many samples the body has: store knows, and nobody has to unpack it here.
-pub const SAMPLES_HEADER: &str = "x-vakt-samples";
 
 /// Answers the API's requests.
 #[derive(Debug)]
@@ -51,9 +48,13 @@ impl Handler for Api {
 
 impl Api {
     async fn write(&self, request: Request) -> Response {
-        let samples = request.header(SAMPLES_HEADER).and_then(|count| count.parse().ok());
+        // store knows how many, and nobody has to unpack the body here.
+        let samples = request.uri().query().and_then(|query| query.strip_prefix("samples=")?.parse().ok());
         let Some(samples) = samples else {
-            return error(StatusCode::BAD_REQUEST, format!("{SAMPLES_HEADER} does not say how many samples"));
+            return error(
+                StatusCode::BAD_REQUEST,
+                "the query does not say how many samples; example: ?samples=290",
+            );
         };
         let body = match read(request.body, BODY_BYTES_MAX).await {
             Ok(body) => body,

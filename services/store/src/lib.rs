@@ -16,6 +16,7 @@ pub mod codec;
 pub mod counters;
 pub mod disk;
 pub mod engine;
+pub mod forward;
 pub mod histogram;
 pub mod hot;
 pub mod ingest;

@@ -15,6 +15,7 @@ use vakt_store::api::Api;
 use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
 use vakt_store::engine::{Engine, Maintenance, Settings};
+use vakt_store::forward::Forwarder;
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -38,6 +39,9 @@ pub struct Serve {
     /// Memory for these samples, in MiB; a block is written early when it is full.
     #[arg(long, default_value_t = 24, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub window_mib: u16,
+    /// Where everything that is stored goes as well: vakt-egress at unix:/run/vakt/egress/http.sock.
+    #[arg(long, value_name = "ADDR")]
+    pub forward: Option<Address>,
     /// Series that are taken.
     #[arg(long, default_value_t = Settings::default().series_max, value_name = "N")]
     pub series_max: usize,
@@ -59,6 +63,13 @@ pub async fn run(args: Serve) -> Result<()> {
     if listeners.is_empty() {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
+    let forwarder = match &args.forward {
+        None => None,
+        Some(Address::Unix(socket)) => Some(Forwarder::new(socket)),
+        Some(other) => {
+            bail!("--forward {other} is no unix socket; example: --forward unix:/run/vakt/egress/http.sock")
+        }
+    };
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
     let settings = Settings {
         retention_ms: i64::try_from(args.retention.as_millis()).unwrap_or(i64::MAX / 4),
@@ -91,7 +102,8 @@ pub async fn run(args: Serve) -> Result<()> {
     let status =
         format!("{} series, {} blocks, {} set aside", levels.series, levels.blocks, opened.bad.len());
     life.ready(&status);
-    serve_all(listeners, Arc::new(Api::new(engine.clone(), catalog)), life.stopping()).await;
+    let api = Api::new(engine.clone(), catalog).forwarding(forwarder);
+    serve_all(listeners, Arc::new(api), life.stopping()).await;
     maintenance.stop();
     engine.close();
     tracing::info!("store is closed");

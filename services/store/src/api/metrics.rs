@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use vakt_wire::http::{Response, text};
 
 use super::Api;
+use crate::forward::Forwarder;
 
 impl Api {
     pub(super) fn metrics(&self) -> Response {
@@ -23,11 +24,16 @@ impl Api {
             ("block_bytes", "Bytes of all blocks.", levels.block_bytes),
             ("block_samples", "Samples in all blocks.", levels.block_samples),
             ("wal_waiting_bytes", "Bytes that wait for the log.", levels.wal_waiting),
+            ("forward_missed_samples", "Samples that egress was away for.", self.missed()),
             ("catalog_up", "Whether the catalog is open.", u64::from(self.catalog.is_ok())),
         ] {
             one(&mut out, &format!("vakt_store_{name}"), "gauge", help, value);
         }
         text(StatusCode::OK, out)
+    }
+
+    fn missed(&self) -> u64 {
+        self.forwarder.as_ref().map_or(0, Forwarder::missed)
     }
 }
 

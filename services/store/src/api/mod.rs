@@ -20,6 +20,7 @@ use vakt_wire::http::{Handler, Request, Response, error, text};
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
+use crate::forward::Forwarder;
 
 use permission::Area;
 
@@ -37,6 +38,8 @@ pub struct Api {
     intake: Mutex<write::Intake>,
     queries: Arc<Semaphore>,
     catalog_calls: Arc<Semaphore>,
+    /// Engines elsewhere that get what was stored as well.
+    forwarder: Option<Forwarder>,
     own_uid: u32,
 }
 
@@ -50,8 +53,15 @@ impl Api {
             intake: Mutex::default(),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             catalog_calls: Arc::new(Semaphore::new(CATALOG_CALLS_MAX)),
+            forwarder: None,
             own_uid: rustix::process::geteuid().as_raw(),
         }
+    }
+
+    /// Hands what is stored to this egress as well.
+    pub fn forwarding(mut self, forwarder: Option<Forwarder>) -> Api {
+        self.forwarder = forwarder;
+        self
     }
 
     async fn route(self: Arc<Self>, request: Request) -> Response {

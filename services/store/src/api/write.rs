@@ -16,7 +16,7 @@ use vakt_wire::http::{Request, Response, empty, full, read, text};
 use super::Api;
 use crate::engine::{Report, WriteError};
 use crate::ingest::body::{BodyError, PACKED_BYTES_MAX, Packing};
-use crate::ingest::{CsvForm, RequestError, TextForm, WriteRequest};
+use crate::ingest::{CsvForm, RequestError, TextForm, WriteRequest, onward};
 use crate::protobuf::put_varint;
 use crate::wal::WalError;
 
@@ -40,6 +40,9 @@ pub(super) const PATHS: [&str; 6] = [
     "/opentelemetry/v1/metrics",
     "/opentelemetry/api/v1/push",
 ];
+
+/// A body of remote-write 1.0, packed by snappy, and its samples.
+type Onward = (Vec<u8>, u64);
 
 type Durable = oneshot::Receiver<Result<(), WalError>>;
 
@@ -181,11 +184,17 @@ impl Api {
         };
         let taken = self.take(&body, &form, packing);
         drop(body);
-        let (report, durable) = match taken {
+        let (report, durable, onward) = match taken {
             Ok(taken) => taken,
             Err(refusal) => return self.refuse(&refusal),
         };
-        match durable.await {
+        let outcome = durable.await;
+        if let (Ok(Ok(())), Some(forwarder), Some((body, samples))) = (&outcome, &self.forwarder, onward)
+            && let Err(error) = forwarder.hand_over(body, samples).await
+        {
+            return later(&error);
+        }
+        match outcome {
             Ok(Ok(())) if form == Form::Otlp => partial_success(&report),
             Ok(Ok(())) => acknowledged(&report),
             Ok(Err(error)) => later(&error),
@@ -194,17 +203,27 @@ impl Api {
     }
 
     /// Reads and takes a request; nothing here waits.
-    fn take(&self, body: &[u8], form: &Form, packing: Packing) -> Result<(Report, Durable), Refusal> {
+    fn take(
+        &self,
+        body: &[u8],
+        form: &Form,
+        packing: Packing,
+    ) -> Result<(Report, Durable, Option<Onward>), Refusal> {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         packing.unpack(body, &mut intake.unpacked)?;
         form.read(&mut intake)?;
         let (sender, durable) = oneshot::channel();
         // The receiver is gone when the client is; its samples are stored all the same.
         let report = self.engine.write(&intake.request, Box::new(move |outcome| drop(sender.send(outcome))));
+        let onward = self
+            .forwarder
+            .as_ref()
+            .filter(|_| !intake.request.is_empty())
+            .map(|_| onward_of(&intake.request, body, form, packing));
         if intake.request.capacity() > KEPT_SAMPLES_MAX || intake.unpacked.capacity() > KEPT_BYTES_MAX {
             *intake = Intake::default();
         }
-        Ok((report?, durable))
+        Ok((report?, durable, onward))
     }
 
     fn refuse(&self, refusal: &Refusal) -> Response {
@@ -216,6 +235,17 @@ impl Api {
         self.engine.counters().bad_requests.add(1);
         text(status, format!("{refusal}\n"))
     }
+}
+
+/// What goes on to engines elsewhere: a body of remote-write 1.0, as it came where it is one.
+fn onward_of(request: &WriteRequest, body: &[u8], form: &Form, packing: Packing) -> Onward {
+    let body = if *form == Form::RemoteWrite && packing == Packing::Snappy {
+        body.to_vec()
+    } else {
+        // Labels that cannot be read were refused while they were read.
+        onward::encode(request).unwrap_or_default()
+    };
+    (body, request.len() as u64)
 }
 
 fn acknowledged(report: &Report) -> Response {

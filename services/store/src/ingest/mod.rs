@@ -10,12 +10,15 @@
 //! | CSV | [`csv`] |
 //! | packed bodies | [`body`] |
 //!
+//! [`onward`] writes it again, for engines elsewhere.
+//!
 //! A request is read whole before anything of it is stored, so a malformed one changes nothing. Nothing here waits,
 //! touches a file or asks for the time.
 
 pub mod body;
 mod csv;
 mod histogram;
+pub mod onward;
 mod otlp;
 mod remote_write;
 mod remote_write2;
