@@ -29,6 +29,8 @@ pub struct Counters {
     pub dropped_time: Count,
     /// Samples dropped because the store holds its limit of series.
     pub dropped_series: Count,
+    /// Samples dropped because their source is at a limit of its own.
+    pub dropped_source: Count,
     /// Samples dropped because their labels break a rule.
     pub dropped_labels: Count,
     /// Native histograms that break a rule, and OTLP points that no series can hold.
@@ -63,12 +65,13 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 19] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 20] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
             ("histograms_ingested", "Native histograms accepted.", self.histograms.get()),
             ("samples_dropped_time", "Samples older than the retention.", self.dropped_time.get()),
             ("samples_dropped_series_limit", "Samples of series past the limit.", self.dropped_series.get()),
+            ("samples_dropped_source_limit", "Samples of sources at their limit.", self.dropped_source.get()),
             ("samples_dropped_labels", "Samples with labels that break a rule.", self.dropped_labels.get()),
             (
                 "samples_dropped_histogram",

@@ -14,7 +14,7 @@ use vakt_wire::size::Size;
 use vakt_store::api::Api;
 use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
-use vakt_store::engine::{Engine, Maintenance, Settings};
+use vakt_store::engine::{Engine, Maintenance, Settings, SourceLimits};
 use vakt_store::forward::Forwarder;
 
 /// Serves metrics and the catalog until SIGTERM.
@@ -45,6 +45,12 @@ pub struct Serve {
     /// Series that are taken.
     #[arg(long, default_value_t = Settings::default().series_max, value_name = "N")]
     pub series_max: usize,
+    /// Series that one source may add; what it sends of further ones is dropped, counted and named.
+    #[arg(long, default_value_t = Settings::default().source.series_max, value_name = "N")]
+    pub source_series_max: u64,
+    /// Samples a second that one source may send, over a minute; more are dropped, counted and named.
+    #[arg(long, default_value_t = Settings::default().source.rate_max, value_name = "N")]
+    pub source_rate_max: u64,
 }
 
 fn retention(text: &str) -> Result<Duration, String> {
@@ -78,6 +84,7 @@ pub async fn run(args: Serve) -> Result<()> {
             .bytes(&args.data)
             .with_context(|| format!("cannot tell how large the disk of {} is", args.data.display()))?,
         series_max: args.series_max,
+        source: SourceLimits { series_max: args.source_series_max, rate_max: args.source_rate_max },
         window: args.window,
         window_bytes_max: usize::from(args.window_mib) << 20,
         ..Settings::default()

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use vakt_wire::http::{Response, text};
 
 use super::Api;
+use crate::engine::Source;
 use crate::forward::Forwarder;
 
 impl Api {
@@ -29,11 +30,32 @@ impl Api {
         ] {
             one(&mut out, &format!("vakt_store_{name}"), "gauge", help, value);
         }
+        self.sources(&mut out);
         text(StatusCode::OK, out)
     }
 
     fn missed(&self) -> u64 {
         self.forwarder.as_ref().map_or(0, Forwarder::missed)
+    }
+
+    /// Who sends, and what was dropped of it.
+    fn sources(&self, out: &mut String) {
+        let sources = self.engine.sources();
+        let mut family = |name: &str, kind: &str, help: &str, of: &dyn Fn(&Source) -> u64| {
+            // Writing to a string does not fail.
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (source, counts) in &sources {
+                let _ = writeln!(out, "{name}{{source=\"{source}\"}} {}", of(counts));
+            }
+        };
+        let dropped = "vakt_store_source_samples_dropped";
+        family("vakt_store_source_series", "gauge", "Series that a source has added.", &|source| {
+            source.series
+        });
+        let help = "Samples dropped at the source's limit of series.";
+        family(&format!("{dropped}_series_total"), "counter", help, &|source| source.dropped_series);
+        let help = "Samples dropped at the source's limit of samples a second.";
+        family(&format!("{dropped}_rate_total"), "counter", help, &|source| source.dropped_rate);
     }
 }
 

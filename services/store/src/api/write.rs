@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::sync::oneshot;
 use vakt_wire::form::pairs;
-use vakt_wire::http::{Request, Response, empty, full, read, text};
+use vakt_wire::http::{Peer, Request, Response, empty, full, read, text};
 
 use super::Api;
 use crate::engine::{Report, WriteError};
@@ -178,11 +178,12 @@ impl Api {
             Ok(packing) => packing,
             Err(error) => return self.refuse(&error.into()),
         };
+        let source = source_of(request.peer);
         let body = match read(request.body, PACKED_BYTES_MAX).await {
             Ok(body) => body,
             Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         };
-        let taken = self.take(&body, &form, packing);
+        let taken = self.take(&body, &form, packing, &source);
         drop(body);
         let (report, durable, onward) = match taken {
             Ok(taken) => taken,
@@ -208,13 +209,15 @@ impl Api {
         body: &[u8],
         form: &Form,
         packing: Packing,
+        source: &str,
     ) -> Result<(Report, Durable, Option<Onward>), Refusal> {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         packing.unpack(body, &mut intake.unpacked)?;
         form.read(&mut intake)?;
         let (sender, durable) = oneshot::channel();
         // The receiver is gone when the client is; its samples are stored all the same.
-        let report = self.engine.write(&intake.request, Box::new(move |outcome| drop(sender.send(outcome))));
+        let report =
+            self.engine.write(&intake.request, source, Box::new(move |outcome| drop(sender.send(outcome))));
         let onward = self
             .forwarder
             .as_ref()
@@ -246,6 +249,14 @@ fn onward_of(request: &WriteRequest, body: &[u8], form: &Form, packing: Packing)
         onward::encode(request).unwrap_or_default()
     };
     (body, request.len() as u64)
+}
+
+/// Who sends, as limits tell sources apart: an address, or a service of this box.
+fn source_of(peer: Peer) -> String {
+    match peer {
+        Peer::Unix { uid } => format!("uid {uid}"),
+        Peer::Tcp(address) => address.ip().to_canonical().to_string(),
+    }
 }
 
 fn acknowledged(report: &Report) -> Response {

@@ -1,5 +1,6 @@
 //! Taking a write request: registry, log record and hot window under one short lock.
 
+use super::sources::{Allowance, OverLimit};
 use super::{Engine, State};
 use crate::histogram::Histogram;
 use crate::ingest::{Frame, Observed, WriteRequest};
@@ -61,6 +62,8 @@ enum SeriesError {
     Labels(#[from] LabelError),
     #[error(transparent)]
     Full(#[from] RegistryFull),
+    #[error(transparent)]
+    Source(#[from] OverLimit),
 }
 
 impl Engine {
@@ -69,8 +72,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`WriteError`] when nothing was taken; `done` is not called then. Samples that break a rule are
-    /// no error: the [`Report`] counts them and the rest is stored.
-    pub fn write(&self, request: &WriteRequest, done: Done) -> Result<Report, WriteError> {
+    /// no error: the [`Report`] counts them and the rest is stored. `source` is who sends, for its limits.
+    pub fn write(&self, request: &WriteRequest, source: &str, done: Done) -> Result<Report, WriteError> {
         self.wal.room()?;
         let oldest = self.now().saturating_sub(self.settings.retention_ms).max(TIME_MIN);
         let mut report = Report::default();
@@ -81,12 +84,14 @@ impl Engine {
             return Err(WriteError::Full { bytes: state.hot.bytes() });
         }
         state.segment = state.segment.max(self.wal.usable_from());
+        let mut allowance = state.sources.enter(source, self.started.elapsed());
         let mut noted = request.exemplars.iter().peekable();
         let mut exemplars = Vec::new();
         for (index, frame) in request.frames.iter().enumerate() {
             let samples = &request.samples[frame.samples.clone()];
             let histograms = &request.histograms[frame.histograms.clone()];
-            match state.series(request, frame) {
+            let count = (samples.len() + histograms.len()) as u64;
+            match state.admit(request, frame, &mut allowance, count) {
                 Ok(id) => {
                     let mut expired = state.take(id, samples, oldest, &mut record, &mut report);
                     if !histograms.is_empty() {
@@ -101,12 +106,14 @@ impl Engine {
                     let counter = match &error {
                         SeriesError::Labels(_) => &self.counters.dropped_labels,
                         SeriesError::Full(_) => &self.counters.dropped_series,
+                        SeriesError::Source(_) => &self.counters.dropped_source,
                     };
-                    counter.add((samples.len() + histograms.len()) as u64);
-                    report.drop(samples.len() + histograms.len(), error);
+                    counter.add(count);
+                    report.drop(count as usize, error);
                 }
             }
         }
+        state.sources.leave(source, allowance);
         if record.is_empty() {
             drop(state);
             done(Ok(()));
@@ -140,12 +147,28 @@ fn exemplar(series: SeriesId, one: &Observed) -> Exemplar {
 }
 
 impl State {
-    fn series(&mut self, request: &WriteRequest, frame: &Frame) -> Result<SeriesId, SeriesError> {
+    /// The series of a frame with `count` samples, when its source may send them and, if it is new, add it.
+    #[inline]
+    fn admit(
+        &mut self,
+        request: &WriteRequest,
+        frame: &Frame,
+        allowance: &mut Allowance,
+        count: u64,
+    ) -> Result<SeriesId, SeriesError> {
+        allowance.samples(count)?;
         if let Some(id) = request.key(frame).and_then(|key| self.registry.find(key)) {
             return Ok(id);
         }
         let pairs = request.labels(frame).map_err(LabelError::from)?;
-        Ok(self.registry.intern(&canonical(&pairs)?)?)
+        let labels = canonical(&pairs)?;
+        if let Some(id) = self.registry.find_labels(&labels) {
+            return Ok(id);
+        }
+        allowance.new_series(count)?;
+        let id = self.registry.intern(&labels)?;
+        allowance.added();
+        Ok(id)
     }
 
     /// Stores the samples that are inside the retention; returns how many are not.

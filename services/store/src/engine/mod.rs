@@ -17,6 +17,7 @@ mod open;
 mod partition;
 mod retention;
 mod select;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -32,11 +33,14 @@ use crate::notes::Notes;
 use crate::series::Registry;
 use crate::wal::Wal;
 
+use sources::Sources;
+
 pub use ingest::{Report, WriteError};
 pub use maintenance::Maintenance;
 pub use open::{OpenError, Opened};
 pub use partition::Partitions;
 pub use select::Snapshot;
+pub use sources::{Source, SourceLimits};
 
 /// The clock: milliseconds since the epoch.
 pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
@@ -51,6 +55,8 @@ pub struct Settings {
     /// Series that the store takes. At some 350 bytes a series in memory (10 labels, by the
     /// sizes of the parts) the default of 1,000,000 needs 350 MB; the appliance gives less in its manifest.
     pub series_max: usize,
+    /// What each source may bring.
+    pub source: SourceLimits,
     /// How long a window stays in memory before it becomes a block.
     pub window: Duration,
     /// A window becomes a block early when it holds this many samples ...
@@ -66,6 +72,7 @@ impl Default for Settings {
             retention_ms: 365 * 86_400_000,
             bytes_max: u64::MAX,
             series_max: 1_000_000,
+            source: SourceLimits { series_max: 500_000, rate_max: 1_000_000 },
             window: Duration::from_secs(30 * 60),
             window_samples_max: 8_000_000,
             window_bytes_max: 24 << 20,
@@ -86,6 +93,7 @@ struct State {
     registry: Registry,
     hot: Hot,
     hot_since: Instant,
+    sources: Sources,
     frozen: Option<Frozen>,
     /// Sorted by first flush.
     blocks: Vec<Arc<Block>>,
@@ -103,6 +111,7 @@ pub struct Engine {
     clock: Clock,
     counters: Arc<Counters>,
     notes: Notes,
+    started: Instant,
     wal: Wal,
     state: Mutex<State>,
     /// Rung when a window is due.
@@ -135,6 +144,14 @@ impl Engine {
     /// What the engine counts.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Every source that sent samples since the start, by name.
+    pub fn sources(&self) -> Vec<(String, Source)> {
+        let mut all: Vec<_> =
+            self.lock().sources.all().map(|(name, source)| (name.to_owned(), source.clone())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
     }
 
     /// Descriptions of metrics, and exemplars.

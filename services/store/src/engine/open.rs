@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, atomic::AtomicBool};
 use std::time::Instant;
 
+use super::sources::Sources;
 use super::{Clock, Engine, Settings, State};
 use crate::block::{self, Block, BlockError, BlockName};
 use crate::counters::Counters;
@@ -67,13 +68,14 @@ impl Engine {
             registry,
             hot,
             hot_since: Instant::now(),
+            sources: Sources::new(settings.source),
             frozen: None,
             blocks,
         };
         let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
-        let (notes, state) = (Notes::default(), Mutex::new(state));
-        let engine = Engine { disk, settings, clock, counters, notes, wal, state, bell, stopping };
+        let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
+        let engine = Engine { disk, settings, clock, counters, notes, started, wal, state, bell, stopping };
         Ok((Arc::new(engine), opened))
     }
 }

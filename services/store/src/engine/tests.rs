@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Engine, Report, Settings};
+use super::{Engine, Report, Settings, SourceLimits};
 use crate::block::{ColumnCache, FOLDER};
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
@@ -62,7 +62,7 @@ fn request(samples: &[(u8, i64, u64)]) -> WriteRequest {
 /// Writes and waits; returns whether it was acknowledged.
 fn write(engine: &Engine, samples: &[(u8, i64, u64)]) -> bool {
     let (sender, outcome) = mpsc::channel();
-    let taken = engine.write(&request(samples), Box::new(move |result| drop(sender.send(result))));
+    let taken = engine.write(&request(samples), "test", Box::new(move |result| drop(sender.send(result))));
     taken.is_ok() && outcome.recv().is_ok_and(|result| result.is_ok())
 }
 
@@ -328,7 +328,8 @@ fn samples_outside_the_rules_are_dropped_and_named_and_the_rest_is_stored() {
     let settings =
         Settings { series_max: 2, retention_ms: 1000, window: Duration::MAX, ..Settings::default() };
     let engine = Engine::open(Arc::new(disk), settings, Box::new(|| NOW)).unwrap().0;
-    let report = |samples: &[(u8, i64, u64)]| engine.write(&request(samples), Box::new(|_| {})).unwrap();
+    let report =
+        |samples: &[(u8, i64, u64)]| engine.write(&request(samples), "test", Box::new(|_| {})).unwrap();
     let Report { accepted, dropped, reason, .. } = report(&[(1, NOW, 1), (1, NOW - 1001, 1), (2, NOW, 1)]);
     assert_eq!((accepted, dropped), (2, 1));
     assert_eq!(reason.unwrap(), "sample at 1699999998999 ms is outside the retention");
@@ -337,6 +338,36 @@ fn samples_outside_the_rules_are_dropped_and_named_and_the_rest_is_stored() {
     assert_eq!(reason.unwrap(), "the store holds its limit of 2 series");
     assert_eq!(engine.counters().dropped_time.get(), 1);
     assert_eq!(engine.counters().dropped_series.get(), 1);
+}
+
+#[test]
+fn a_flood_of_new_series_ends_at_the_limit_of_its_source_and_nobody_else_feels_it() {
+    let source = SourceLimits { series_max: 5_000, rate_max: 1_000_000 };
+    let settings = Settings { series_max: 1_000_000, source, ..settings() };
+    let engine = Engine::open(Arc::new(SimulatedDisk::default()), settings, Box::new(|| NOW)).unwrap().0;
+    let (mut bytes, mut dropped) = (0, 0);
+    for round in 0..50u64 {
+        let mut flood = WriteRequest::default();
+        for n in 0..1_000u64 {
+            let id = format!("{round}-{n}");
+            flood.begin([(&b"__name__"[..], &b"flood"[..]), (b"id", id.as_bytes())]).unwrap();
+            flood.float(NOW, 1.0).unwrap();
+        }
+        let report = engine.write(&flood, "wild", Box::new(|_| {})).unwrap();
+        dropped += report.dropped;
+        if round == 4 {
+            bytes = engine.levels().hot_bytes;
+        }
+        let said = report.reason.unwrap_or_default();
+        assert_eq!(said.contains("its limit of 5000 series"), round >= 5, "{said}");
+    }
+    let levels = engine.levels();
+    assert_eq!((levels.series, levels.hot_bytes, dropped), (5_000, bytes, 45_000));
+    assert_eq!(engine.counters().dropped_source.get(), 45_000);
+    assert_eq!(engine.write(&request(&[(1, NOW, 1)]), "calm", Box::new(|_| {})).unwrap().accepted, 1);
+    let sources = engine.sources();
+    let seen: Vec<_> = sources.iter().map(|(name, s)| (name.as_str(), s.series, s.dropped_series)).collect();
+    assert_eq!(seen, [("calm", 1, 0), ("wild", 5_000, 45_000)]);
 }
 
 #[test]

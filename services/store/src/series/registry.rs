@@ -95,6 +95,11 @@ impl Registry {
         self.series_table.find(hash, |&id| self.keys.get(id.0) == raw).copied()
     }
 
+    /// The series with these labels (sorted, non-empty), if it is known.
+    pub fn find_labels(&self, labels: &[(&str, &str)]) -> Option<SeriesId> {
+        self.find(&key_of(labels))
+    }
+
     /// The series with these labels (sorted, non-empty, as [`super::canonical`] returns them), added
     /// when it is new.
     ///
