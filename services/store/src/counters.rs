@@ -21,15 +21,17 @@ impl Count {
 /// The counters, each with the name that `/metrics` gives it.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Samples accepted.
+    /// Floats accepted.
     pub samples: Count,
+    /// Native histograms accepted.
+    pub histograms: Count,
     /// Samples dropped because they are older than the retention or outside the calendar.
     pub dropped_time: Count,
     /// Samples dropped because the store holds its limit of series.
     pub dropped_series: Count,
     /// Samples dropped because their labels break a rule.
     pub dropped_labels: Count,
-    /// Native histogram samples, which this version does not store.
+    /// Native histograms that break a rule, and OTLP points that no series can hold.
     pub dropped_histograms: Count,
     /// Write requests that were refused as malformed.
     pub bad_requests: Count,
@@ -61,13 +63,18 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 18] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 19] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
+            ("histograms_ingested", "Native histograms accepted.", self.histograms.get()),
             ("samples_dropped_time", "Samples older than the retention.", self.dropped_time.get()),
             ("samples_dropped_series_limit", "Samples of series past the limit.", self.dropped_series.get()),
             ("samples_dropped_labels", "Samples with labels that break a rule.", self.dropped_labels.get()),
-            ("samples_dropped_histogram", "Native histogram samples.", self.dropped_histograms.get()),
+            (
+                "samples_dropped_histogram",
+                "Native histograms and OTLP points that break a rule.",
+                self.dropped_histograms.get(),
+            ),
             ("write_requests_malformed", "Write requests refused.", self.bad_requests.get()),
             ("wal_bytes_written", "Bytes written to the write-ahead log.", self.wal_bytes.get()),
             ("wal_syncs", "Syncs of the write-ahead log.", self.wal_syncs.get()),

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use store::{Store, body};
+use vakt_store::disk::RealDisk;
+use vakt_store::engine::{Engine, Settings};
 
 /// Threads that write.
 const WRITERS: u64 = 4;
@@ -115,15 +117,10 @@ fn check_finds_every_block_good_after_a_run_and_names_a_damaged_one() {
     assert!(!good && said.contains("1 damaged") && said.contains("checksum"), "{said}");
 }
 
-/// Written by the first version of the format; it must open for ever. `VAKT_PIN=DIR` writes such a directory anew,
-/// for a new version that is to be pinned beside this one.
-#[test]
-fn the_data_directory_of_version_one_opens() {
-    if let Some(folder) = std::env::var_os("VAKT_PIN") {
-        return pin(std::path::Path::new(&folder));
-    }
+/// A copy of a pinned data directory.
+fn pinned(version: &str) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
-    let pinned = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
+    let pinned = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(version);
     for folder in ["blocks", "wal"] {
         std::fs::create_dir(data.path().join(folder)).unwrap();
         for entry in std::fs::read_dir(pinned.join(folder)).unwrap() {
@@ -131,21 +128,77 @@ fn the_data_directory_of_version_one_opens() {
             std::fs::copy(entry.path(), data.path().join(folder).join(entry.file_name())).unwrap();
         }
     }
-    let store = Store::start(data.path(), &[]);
+    data
+}
+
+fn check_metrics(store: &Store, lines: &[&str]) {
     let metrics = store::exchange(store.port, "GET", "/metrics", b"").unwrap().body;
     let metrics = String::from_utf8(metrics).unwrap();
-    for line in ["vakt_store_blocks 1", "vakt_store_block_samples 1000", "vakt_store_hot_samples 20"] {
-        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    for line in lines {
+        assert!(metrics.lines().any(|found| found == *line), "{line} is not in\n{metrics}");
     }
+}
+
+fn check_pinned_floats(store: &Store) {
     assert_eq!(store.vector("count_over_time(m[100y])"), [102.0; 10]);
     assert_eq!(store.vector("sum_over_time(m[100y])"), [f64::from(102 * 103 / 2); 10]);
 }
 
-/// 100 values of 10 series in a block, two more in the log.
+/// Written by the first version of the format; it must open for ever.
+#[test]
+fn the_data_directory_of_version_one_opens() {
+    let data = pinned("v1");
+    let store = Store::start(data.path(), &[]);
+    check_metrics(
+        &store,
+        &["vakt_store_blocks 1", "vakt_store_block_samples 1000", "vakt_store_hot_samples 20"],
+    );
+    check_pinned_floats(&store);
+}
+
+/// The second version has native histograms. `VAKT_PIN=DIR` writes such a directory anew, for a new version that is to be
+/// pinned beside this one.
+#[test]
+fn the_data_directory_of_version_two_opens() {
+    if let Some(folder) = std::env::var_os("VAKT_PIN") {
+        return pin(std::path::Path::new(&folder));
+    }
+    let data = pinned("v2");
+    let mut store = Store::start(data.path(), &[]);
+    check_metrics(
+        &store,
+        &["vakt_store_blocks 1", "vakt_store_block_samples 1100", "vakt_store_hot_samples 22"],
+    );
+    check_pinned_floats(&store);
+    assert!(store.terminate().success());
+    let (good, said) = store::check(data.path());
+    assert!(good && said.contains("0 damaged"), "{said}");
+    assert_eq!(histogram_counts(data.path()), (1..=102).map(f64::from).collect::<Vec<_>>());
+}
+
+/// The counts of the pinned histograms, read by the engine itself.
+fn histogram_counts(data: &std::path::Path) -> Vec<f64> {
+    let disk = Arc::new(RealDisk::open(data).unwrap());
+    let settings = Settings { retention_ms: i64::MAX / 4, ..Settings::default() };
+    let (engine, _) = Engine::open(disk, settings, Box::new(|| 1_800_000_000_000)).unwrap();
+    let mut snapshot = engine.select(&[], i64::MIN, i64::MAX);
+    let index = (0..snapshot.len()).find(|&index| snapshot.labels(index).get("__name__") == "h").unwrap();
+    let samples = snapshot.read(index, i64::MIN, i64::MAX).unwrap();
+    for (_, histogram) in &samples.histograms {
+        assert_eq!(histogram.validate(), Ok(()));
+        assert_eq!((histogram.sum, &histogram.positive.counts), (histogram.count, &vec![histogram.count]));
+    }
+    samples.histograms.iter().map(|(_, histogram)| histogram.count).collect()
+}
+
+/// 100 values of 10 series and 100 histograms in a block, two more of each in the log.
 fn pin(data: &std::path::Path) {
     let write = |store: &Store, values: std::ops::RangeInclusive<u64>| {
         for value in values {
-            assert_eq!(store::post(store.port, "/api/v1/write", &body(0, 10, value)).unwrap().status, 204);
+            for body in [body(0, 10, value), store::histogram_body("h", value)] {
+                let answer = store::post(store.port, "/api/v1/write", &body).unwrap();
+                assert_eq!(answer.status, 204, "{}", String::from_utf8_lossy(&answer.body));
+            }
         }
     };
     let mut store = Store::start(data, &[]);
@@ -153,7 +206,10 @@ fn pin(data: &std::path::Path) {
     store.kill();
     // A window of no time is written to a block as soon as it holds anything.
     let mut store = Store::start(data, &["--window", "1ms"]);
-    while std::fs::read_dir(data.join("blocks")).unwrap().next().is_none() {
+    while std::fs::read_dir(data.join("blocks")).unwrap().all(|entry| {
+        let name = entry.unwrap().file_name();
+        name.to_str().is_some_and(|name| name.ends_with(".tmp"))
+    }) {
         std::thread::yield_now();
     }
     assert!(store.terminate().success());

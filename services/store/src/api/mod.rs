@@ -21,7 +21,6 @@ use vakt_wire::http::{Handler, Request, Response, error, text};
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
-use crate::remote_write::WriteRequest;
 
 use permission::Area;
 
@@ -36,7 +35,7 @@ pub struct Api {
     engine: Arc<Engine>,
     catalog: Result<Arc<Catalog>, String>,
     /// The memory of the request that is being read; reading never waits, so one is enough.
-    request: Mutex<WriteRequest>,
+    intake: Mutex<write::Intake>,
     queries: Arc<Semaphore>,
     catalog_calls: Arc<Semaphore>,
     own_uid: u32,
@@ -49,7 +48,7 @@ impl Api {
         Api {
             engine,
             catalog: catalog.map(Arc::new),
-            request: Mutex::default(),
+            intake: Mutex::default(),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             catalog_calls: Arc::new(Semaphore::new(CATALOG_CALLS_MAX)),
             own_uid: rustix::process::geteuid().as_raw(),
@@ -61,7 +60,9 @@ impl Api {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         let query = get || request.method() == Method::POST;
         match path.as_str() {
-            "/api/v1/write" if request.method() == Method::POST => self.write(request).await,
+            _ if write::PATHS.contains(&path.as_str()) && request.method() == Method::POST => {
+                self.push(&path, request).await
+            }
             "/api/v1/query" if query => self.instant(request).await,
             "/api/v1/query_range" if query => self.range(request).await,
             "/api/v1/series" if query => self.series(request).await,
@@ -79,12 +80,9 @@ impl Api {
                 }
                 let known = matches!(
                     path.as_str(),
-                    "/api/v1/write"
-                        | "/api/v1/query"
-                        | "/api/v1/query_range"
-                        | "/api/v1/series"
-                        | "/api/v1/labels"
+                    "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels"
                 );
+                let known = known || write::PATHS.contains(&path.as_str());
                 let status = if known { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::NOT_FOUND };
                 error(status, format_args!("{} {path}: not here", request.method()))
             }

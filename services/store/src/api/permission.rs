@@ -41,7 +41,7 @@ impl Area {
             };
         }
         match path {
-            "/api/v1/write" => Area::Write,
+            _ if super::write::PATHS.contains(&path) => Area::Write,
             _ if path.starts_with("/api/") => Area::Read,
             _ => Area::Open,
         }

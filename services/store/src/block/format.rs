@@ -6,7 +6,9 @@ use crate::codec::CodecError;
 
 const MAGIC: &[u8; 8] = b"VAKTBLK\0";
 const MAGIC_END: &[u8; 8] = b"\0KLBTKAV";
-const VERSION: u32 = 1;
+/// The version that is written. Version 1, which is still read, had floats only.
+const VERSION: u32 = 2;
+const VERSION_MIN: u32 = 1;
 
 /// Magic (8), version (4), base time (8), CRC-32 of these 20 bytes (4).
 pub const HEADER_BYTES: usize = 24;
@@ -96,8 +98,9 @@ pub fn read_header(bytes: &[u8; HEADER_BYTES]) -> Result<i64, PartError> {
         return Err(PartError::Checksum("header"));
     }
     let version = crc_at(bytes, 8);
-    if version != VERSION {
-        return Err(PartError::Foreign(format!("has format version {version}, this build reads {VERSION}")));
+    if !(VERSION_MIN..=VERSION).contains(&version) {
+        let reads = format!("this build reads {VERSION_MIN} to {VERSION}");
+        return Err(PartError::Foreign(format!("has format version {version}, {reads}")));
     }
     Ok(word(bytes, 12).cast_signed())
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::format::{BlockError, FOOTER_BYTES, Footer, HEADER_BYTES, PartError, read_header};
 use super::row::{Chunk, Times, directory_bytes, read_directory};
 use super::{BlockName, index};
-use crate::codec::{times, values};
+use crate::codec::{histograms, times, values};
 use crate::disk::{self, Disk, ReadAt};
 use crate::samples::Samples;
 use crate::series::{Registry, SeriesId};
@@ -153,11 +153,15 @@ impl Block {
             if crc32fast::hash(&values) != chunk.values_crc {
                 return Err(self.corrupt(values_at, &PartError::Checksum("values")));
             }
-            let values = values::decode(&values, chunk.count)
-                .map_err(|error| self.corrupt(values_at, &PartError::Codec(error)))?;
+            let broken = |error| self.corrupt(values_at, &PartError::Codec(error));
             self.times(chunk, row.offset, cache)?;
-            samples.times.extend_from_slice(&cache.times);
-            samples.values.extend_from_slice(&values);
+            if chunk.histograms {
+                let decoded = histograms::decode(&values, chunk.count).map_err(broken)?;
+                samples.histograms.extend(cache.times.iter().copied().zip(decoded));
+            } else {
+                samples.values.extend_from_slice(&values::decode(&values, chunk.count).map_err(broken)?);
+                samples.times.extend_from_slice(&cache.times);
+            }
         }
         samples.clip(from, to);
         Ok(samples)

@@ -10,7 +10,7 @@ use super::format::{Footer, header};
 use super::index::IndexWriter;
 use super::row::{Chunk, Times, directory};
 use super::{BlockName, FOLDER};
-use crate::codec::{CHUNK_SAMPLES_MAX, Effort, times, values};
+use crate::codec::{CHUNK_SAMPLES_MAX, Effort, histograms, times, values};
 use crate::disk::{Append, Disk};
 use crate::samples::Samples;
 
@@ -79,23 +79,22 @@ impl BlockWriter {
     /// # Errors
     /// As the disk says.
     pub fn add(&mut self, key: &[u8], samples: &Samples) -> io::Result<()> {
-        let (Some(&oldest), Some(&newest)) = (samples.times.first(), samples.times.last()) else {
-            return Ok(());
-        };
+        let Some((oldest, newest)) = samples.span() else { return Ok(()) };
         let (mut chunks, mut coded) = (Vec::new(), Vec::new());
         let parts = samples.times.chunks(CHUNK_SAMPLES_MAX).zip(samples.values.chunks(CHUNK_SAMPLES_MAX));
         for (part_times, part_values) in parts {
             let bytes = values::encode(part_values, self.effort);
-            chunks.push(Chunk {
-                oldest: part_times[0],
-                newest: part_times[part_times.len() - 1],
-                count: part_times.len(),
-                times: self.times(part_times),
-                values_offset: coded.len(),
-                values_bytes: bytes.len(),
-                values_crc: crc32fast::hash(&bytes),
-            });
+            chunks.push(self.chunk(part_times, false, coded.len(), &bytes));
             coded.extend_from_slice(&bytes);
+        }
+        let mut rest = samples.histograms.as_slice();
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(histograms::run(rest));
+            let times: Vec<i64> = part.iter().map(|(time, _)| *time).collect();
+            let bytes = histograms::encode(part, self.effort);
+            chunks.push(self.chunk(&times, true, coded.len(), &bytes));
+            coded.extend_from_slice(&bytes);
+            rest = after;
         }
         let directory = directory(&chunks, self.base);
         let row_bytes = u32::try_from(directory.len() + coded.len())
@@ -108,6 +107,19 @@ impl BlockWriter {
         self.footer.oldest = self.footer.oldest.min(oldest);
         self.footer.newest = self.footer.newest.max(newest);
         if self.buffer.len() >= BUFFER_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn chunk(&mut self, part_times: &[i64], histograms: bool, values_offset: usize, coded: &[u8]) -> Chunk {
+        Chunk {
+            oldest: part_times[0],
+            newest: part_times[part_times.len() - 1],
+            count: part_times.len(),
+            histograms,
+            times: self.times(part_times),
+            values_offset,
+            values_bytes: coded.len(),
+            values_crc: crc32fast::hash(coded),
+        }
     }
 
     /// Whether nothing was added.

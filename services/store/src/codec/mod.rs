@@ -6,6 +6,8 @@
 
 pub mod bits;
 pub mod gorilla;
+pub mod histogram_stream;
+pub mod histograms;
 mod ints;
 pub mod times;
 pub mod values;

@@ -118,5 +118,10 @@ fn partitions(hot: &Hot) -> BTreeSet<i64> {
     if Partitions::of(oldest) == Partitions::of(newest) {
         return BTreeSet::from([Partitions::of(oldest)]);
     }
-    hot.series().iter().flat_map(|series| series.samples().times).map(Partitions::of).collect()
+    let times = hot.series().iter().flat_map(|series| {
+        let samples = series.samples();
+        let histograms = samples.histograms.iter().map(|(time, _)| *time).collect::<Vec<_>>();
+        samples.times.into_iter().chain(histograms)
+    });
+    times.map(Partitions::of).collect()
 }

@@ -1,7 +1,9 @@
 //! Taking a write request: registry, log record and hot window under one short lock.
 
 use super::{Engine, State};
-use crate::remote_write::{Frame, WriteRequest};
+use crate::histogram::Histogram;
+use crate::ingest::{Frame, Observed, WriteRequest};
+use crate::notes::Exemplar;
 use crate::series::{LabelError, RegistryFull, SeriesId, canonical};
 use crate::wal::{Done, RecordBuilder, WalError};
 
@@ -32,8 +34,12 @@ pub enum WriteError {
 /// What became of a request's samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Stored; durable when `done` says so.
+    /// Floats that are stored; durable when `done` says so.
     pub accepted: u64,
+    /// Native histograms that are stored, likewise.
+    pub histograms: u64,
+    /// Exemplars that are kept, in memory alone.
+    pub exemplars: u64,
     /// Not stored.
     pub dropped: u64,
     /// Why the first of them was dropped.
@@ -75,20 +81,29 @@ impl Engine {
             return Err(WriteError::Full { bytes: state.hot.bytes() });
         }
         state.segment = state.segment.max(self.wal.usable_from());
-        for frame in &request.frames {
+        let mut noted = request.exemplars.iter().peekable();
+        let mut exemplars = Vec::new();
+        for (index, frame) in request.frames.iter().enumerate() {
             let samples = &request.samples[frame.samples.clone()];
+            let histograms = &request.histograms[frame.histograms.clone()];
             match state.series(request, frame) {
                 Ok(id) => {
-                    let expired = state.take(id, samples, oldest, &mut record, &mut report);
+                    let mut expired = state.take(id, samples, oldest, &mut record, &mut report);
+                    if !histograms.is_empty() {
+                        expired += state.take_histograms(id, histograms, oldest, &mut record, &mut report);
+                    }
                     self.counters.dropped_time.add(expired as u64);
+                    while let Some(one) = noted.next_if(|one| one.frame <= index) {
+                        exemplars.extend((one.frame == index).then(|| exemplar(id, one)));
+                    }
                 }
                 Err(error) => {
                     let counter = match &error {
                         SeriesError::Labels(_) => &self.counters.dropped_labels,
                         SeriesError::Full(_) => &self.counters.dropped_series,
                     };
-                    counter.add(samples.len() as u64);
-                    report.drop(samples.len(), error);
+                    counter.add((samples.len() + histograms.len()) as u64);
+                    report.drop(samples.len() + histograms.len(), error);
                 }
             }
         }
@@ -102,10 +117,13 @@ impl Engine {
                 self.bell.notify_one();
             }
         }
+        report.exemplars = self.notes.observe(exemplars);
+        self.notes.describe(&request.metadata);
         self.counters.samples.add(report.accepted);
-        self.counters.dropped_histograms.add(request.histograms);
-        if request.histograms > 0 {
-            report.drop(request.histograms as usize, "native histograms are not stored by this version");
+        self.counters.histograms.add(report.histograms);
+        if let (refused @ 1.., Some(reason)) = &request.refused {
+            self.counters.dropped_histograms.add(*refused);
+            report.drop(*refused as usize, reason);
         }
         Ok(report)
     }
@@ -115,6 +133,10 @@ impl Engine {
             || state.hot.bytes() >= self.settings.window_bytes_max
             || (!state.hot.is_empty() && state.hot_since.elapsed() >= self.settings.window)
     }
+}
+
+fn exemplar(series: SeriesId, one: &Observed) -> Exemplar {
+    Exemplar { series, time: one.time, value: one.value, labels: one.labels.clone() }
 }
 
 impl State {
@@ -154,6 +176,32 @@ impl State {
         }
         report.accepted += count as u64;
         samples.len() - count
+    }
+
+    /// As [`State::take`], for native histograms.
+    fn take_histograms(
+        &mut self,
+        id: SeriesId,
+        histograms: &[(i64, Histogram)],
+        oldest: i64,
+        record: &mut RecordBuilder,
+        report: &mut Report,
+    ) -> usize {
+        let fits = |time: i64| (oldest..=TIME_MAX).contains(&time);
+        let (kept, outside): (Vec<_>, Vec<_>) = histograms.iter().partition(|(time, _)| fits(*time));
+        if let Some((time, _)) = outside.first() {
+            report.drop(outside.len(), format_args!("histogram at {time} ms is outside the retention"));
+        }
+        if !kept.is_empty() {
+            self.name(id, record);
+            record.begin_histograms(id, kept.len());
+            for (time, histogram) in &kept {
+                record.histogram(*time, histogram);
+                self.hot.append_histogram(id, *time, histogram);
+            }
+            report.histograms += kept.len() as u64;
+        }
+        outside.len()
     }
 
     /// Names the series in the record when the current log segment does not know it yet.

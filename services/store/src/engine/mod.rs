@@ -28,6 +28,7 @@ use crate::block::Block;
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::hot::Hot;
+use crate::notes::Notes;
 use crate::series::Registry;
 use crate::wal::Wal;
 
@@ -101,6 +102,7 @@ pub struct Engine {
     settings: Settings,
     clock: Clock,
     counters: Arc<Counters>,
+    notes: Notes,
     wal: Wal,
     state: Mutex<State>,
     /// Rung when a window is due.
@@ -133,6 +135,11 @@ impl Engine {
     /// What the engine counts.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Descriptions of metrics, and exemplars.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// The settings it was opened with.

@@ -9,6 +9,7 @@ use crate::block::{self, Block, BlockError, BlockName};
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::hot::Hot;
+use crate::notes::Notes;
 use crate::series::Registry;
 use crate::wal::{self, Replayed, Wal};
 
@@ -71,8 +72,8 @@ impl Engine {
         };
         let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
-        let engine =
-            Engine { disk, settings, clock, counters, wal, state: Mutex::new(state), bell, stopping };
+        let (notes, state) = (Notes::default(), Mutex::new(state));
+        let engine = Engine { disk, settings, clock, counters, notes, wal, state, bell, stopping };
         Ok((Arc::new(engine), opened))
     }
 }

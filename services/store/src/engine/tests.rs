@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vakt_wire::remote_write::{TimeSeries, encode};
 
 use super::{Engine, Report, Settings};
 use crate::block::{ColumnCache, FOLDER};
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
-use crate::remote_write::WriteRequest;
+use crate::histogram::Histogram;
+use crate::ingest::WriteRequest;
 
 /// The clock of these tests.
 const NOW: i64 = 1_700_000_000_000;
@@ -30,16 +30,32 @@ fn open(disk: &SimulatedDisk) -> Arc<Engine> {
     Engine::open(Arc::new(disk.clone()), settings(), Box::new(|| NOW)).unwrap().0
 }
 
+/// Whether a sample of these tests is a native histogram: series 4 and 5 have both kinds.
+fn is_histogram(n: u8, bits: u64) -> bool {
+    n >= 4 && bits % 2 == 1
+}
+
+fn histogram(bits: u64) -> Histogram {
+    let mut histogram = Histogram { sum: f64::from_bits(bits), integer: true, ..Histogram::default() };
+    // Some layouts, so that blocks hold several chunks of them.
+    histogram.positive.push((bits % 3) as i32, (bits % 1000) as f64);
+    histogram.count = (bits % 1000) as f64;
+    histogram
+}
+
 fn request(samples: &[(u8, i64, u64)]) -> WriteRequest {
-    let series: Vec<_> = samples
-        .iter()
-        .map(|&(n, time, bits)| TimeSeries {
-            labels: vec![("__name__".into(), format!("m{n}")), ("n".into(), n.to_string())],
-            samples: vec![(f64::from_bits(bits), time)],
-        })
-        .collect();
     let mut request = WriteRequest::default();
-    request.read(&encode(&series).unwrap()).unwrap();
+    for &(n, time, bits) in samples {
+        let (name, number) = (format!("m{n}"), n.to_string());
+        let labels = [(&b"__name__"[..], name.as_bytes()), (b"n", number.as_bytes())];
+        request.begin(labels).unwrap();
+        if is_histogram(n, bits) {
+            request.histogram(time, histogram(bits)).unwrap();
+        } else {
+            request.float(time, f64::from_bits(bits)).unwrap();
+        }
+    }
+    assert_eq!(request.refused, (0, None));
     request
 }
 
@@ -58,6 +74,11 @@ fn contents(engine: &Engine, from: i64, to: i64) -> Model {
         let samples = snapshot.read(index, from, to).unwrap();
         for (time, value) in samples.times.iter().zip(&samples.values) {
             assert!(found.insert((n, *time), value.to_bits()).is_none(), "time {time} twice");
+        }
+        for (time, read) in &samples.histograms {
+            let bits = read.sum.to_bits();
+            assert!(read.same(&histogram(bits)), "{read:?}");
+            assert!(found.insert((n, *time), bits).is_none(), "time {time} twice");
         }
     }
     found
@@ -308,10 +329,10 @@ fn samples_outside_the_rules_are_dropped_and_named_and_the_rest_is_stored() {
         Settings { series_max: 2, retention_ms: 1000, window: Duration::MAX, ..Settings::default() };
     let engine = Engine::open(Arc::new(disk), settings, Box::new(|| NOW)).unwrap().0;
     let report = |samples: &[(u8, i64, u64)]| engine.write(&request(samples), Box::new(|_| {})).unwrap();
-    let Report { accepted, dropped, reason } = report(&[(1, NOW, 1), (1, NOW - 1001, 1), (2, NOW, 1)]);
+    let Report { accepted, dropped, reason, .. } = report(&[(1, NOW, 1), (1, NOW - 1001, 1), (2, NOW, 1)]);
     assert_eq!((accepted, dropped), (2, 1));
     assert_eq!(reason.unwrap(), "sample at 1699999998999 ms is outside the retention");
-    let Report { accepted, dropped, reason } = report(&[(3, NOW, 1), (2, NOW + 1, 1)]);
+    let Report { accepted, dropped, reason, .. } = report(&[(3, NOW, 1), (2, NOW + 1, 1)]);
     assert_eq!((accepted, dropped), (1, 1));
     assert_eq!(reason.unwrap(), "the store holds its limit of 2 series");
     assert_eq!(engine.counters().dropped_time.get(), 1);

@@ -56,15 +56,20 @@ impl Buckets {
         self.counts.is_empty()
     }
 
-    /// Adds a bucket behind the last one; its index must be greater than that one's.
-    pub fn push(&mut self, index: i32, count: f64) {
-        let end =
-            self.spans.iter().fold(0i32, |end, s| end.wrapping_add(s.offset).wrapping_add_unsigned(s.length));
+    /// Adds a bucket behind the last one, whose index was `last`; its own index must be greater. Without one before it,
+    /// `last` is `None`.
+    pub fn push_after(&mut self, last: Option<i32>, index: i32, count: f64) {
+        let end = last.map_or(0, |last| last.wrapping_add(1));
         match self.spans.last_mut() {
-            Some(last) if index == end => last.length += 1,
+            Some(span) if index == end => span.length += 1,
             _ => self.spans.push(Span { offset: index.wrapping_sub(end), length: 1 }),
         }
         self.counts.push(count);
+    }
+
+    /// As [`Buckets::push_after`], looking for the last bucket itself: for a few.
+    pub fn push(&mut self, index: i32, count: f64) {
+        self.push_after(self.iter().last().map(|(last, _)| last), index, count);
     }
 }
 

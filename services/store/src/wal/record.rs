@@ -1,13 +1,19 @@
 //! The bytes of segments and records.
 
+use crate::codec::{CodecError, histogram_stream};
+use crate::histogram::Histogram;
 use crate::protobuf::{ProtobufError, put_varint, unzigzag, varint, zigzag};
+use crate::samples::Value;
 use crate::series::SeriesId;
 
 /// First bytes of a segment.
 const MAGIC: &[u8; 8] = b"VAKTWAL\0";
 
-/// The version of the format.
-const VERSION: u32 = 1;
+/// The version that is written. Version 1, which is still read, had floats only.
+const VERSION: u32 = 2;
+
+/// The oldest version that is read.
+const VERSION_MIN: u32 = 1;
 
 /// Magic (8), version (4), segment number (8), CRC-32 of these 20 bytes (4).
 pub const SEGMENT_HEADER_BYTES: usize = 24;
@@ -29,7 +35,7 @@ pub enum RecordError {
     #[error("is no write-ahead log segment")]
     Magic,
     /// Written by another version.
-    #[error("has format version {0}, this build reads {VERSION}")]
+    #[error("has format version {0}, this build reads {VERSION_MIN} to {VERSION}")]
     Version(u32),
     /// The checksum does not match.
     #[error("checksum does not match")]
@@ -43,7 +49,14 @@ pub enum RecordError {
     /// The content is not what a record holds, though its checksum matches.
     #[error("holds {0}")]
     Content(#[from] ProtobufError),
+    /// A native histogram that is broken, though the checksum matches.
+    #[error("holds a histogram that is broken: {0}")]
+    Histogram(#[from] CodecError),
 }
+
+/// Samples of a series in a record, as the series' head names them in its lowest bit.
+const FLOATS: u64 = 0;
+const HISTOGRAMS: u64 = 1;
 
 /// The header of segment `number`.
 pub fn segment_header(number: u64) -> [u8; SEGMENT_HEADER_BYTES] {
@@ -56,11 +69,11 @@ pub fn segment_header(number: u64) -> [u8; SEGMENT_HEADER_BYTES] {
     header
 }
 
-/// Checks a segment's header.
+/// Checks a segment's header and returns the version of its records.
 ///
 /// # Errors
-/// [`RecordError`] when it is not one of this version.
-pub fn check_segment_header(bytes: &[u8]) -> Result<(), RecordError> {
+/// [`RecordError`] when it is none of a version that this build reads.
+pub fn check_segment_header(bytes: &[u8]) -> Result<u32, RecordError> {
     let header = bytes.first_chunk::<SEGMENT_HEADER_BYTES>().ok_or(RecordError::Short)?;
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if &header[..8] != MAGIC {
@@ -69,10 +82,10 @@ pub fn check_segment_header(bytes: &[u8]) -> Result<(), RecordError> {
     if word(20) != crc32fast::hash(&header[..20]) {
         return Err(RecordError::Checksum);
     }
-    if word(8) != VERSION {
-        return Err(RecordError::Version(word(8)));
+    match word(8) {
+        version @ VERSION_MIN..=VERSION => Ok(version),
+        other => Err(RecordError::Version(other)),
     }
-    Ok(())
 }
 
 /// Puts one record together: first the series that the segment does not know yet, then samples.
@@ -82,12 +95,19 @@ pub struct RecordBuilder {
     samples: Vec<u8>,
     count: u64,
     last_time: i64,
+    histograms: histogram_stream::Writer,
 }
 
 impl RecordBuilder {
     /// An empty record with room for `bytes` of samples.
     pub fn with_capacity(bytes: usize) -> RecordBuilder {
-        RecordBuilder { series: Vec::new(), samples: Vec::with_capacity(bytes), count: 0, last_time: 0 }
+        RecordBuilder {
+            series: Vec::new(),
+            samples: Vec::with_capacity(bytes),
+            count: 0,
+            last_time: 0,
+            histograms: histogram_stream::Writer::default(),
+        }
     }
 
     /// Names a series; `key` is written by the caller (see [`crate::series::encode`]).
@@ -98,11 +118,24 @@ impl RecordBuilder {
         self.count += 1;
     }
 
-    /// Begins the samples of a series; exactly `count` calls of [`RecordBuilder::sample`] follow.
+    /// Begins the floats of a series; exactly `count` calls of [`RecordBuilder::sample`] follow.
     #[inline]
     pub fn begin(&mut self, id: SeriesId, count: usize) {
         put_varint(u64::from(id.0), &mut self.samples);
-        put_varint(count as u64, &mut self.samples);
+        put_varint((count as u64) << 1 | FLOATS, &mut self.samples);
+    }
+
+    /// Begins the native histograms of a series; exactly `count` calls of [`RecordBuilder::histogram`] follow.
+    pub fn begin_histograms(&mut self, id: SeriesId, count: usize) {
+        put_varint(u64::from(id.0), &mut self.samples);
+        put_varint((count as u64) << 1 | HISTOGRAMS, &mut self.samples);
+    }
+
+    /// Adds a histogram of the series begun last.
+    pub fn histogram(&mut self, time: i64, histogram: &Histogram) {
+        put_varint(zigzag(time.wrapping_sub(self.last_time)), &mut self.samples);
+        self.histograms.put(histogram, &mut self.samples);
+        self.last_time = time;
     }
 
     /// Adds a sample of the series begun last.
@@ -161,31 +194,49 @@ pub fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8]), RecordError> {
     Ok((payload, rest))
 }
 
-/// Reads a payload: `define` gets each named series, `sample` each sample.
+/// What a payload is read into.
+pub trait Sink {
+    /// A series is named; `key` as [`crate::series::encode`] writes it.
+    ///
+    /// # Errors
+    /// What is wrong with the key; reading ends.
+    fn define(&mut self, id: u32, key: &[u8]) -> Result<(), RecordError>;
+
+    /// A sample of a series that was named before.
+    ///
+    /// # Errors
+    /// When it was not; reading ends.
+    fn sample(&mut self, id: u32, time: i64, value: Value) -> Result<(), RecordError>;
+}
+
+/// Reads a payload of a segment of this version.
 ///
 /// # Errors
 /// [`RecordError`]; what was read before it has been handed over.
-pub fn read_payload(
-    payload: &[u8],
-    mut define: impl FnMut(u32, &[u8]) -> Result<(), RecordError>,
-    mut sample: impl FnMut(u32, i64, f64) -> Result<(), RecordError>,
-) -> Result<(), RecordError> {
+pub fn read_payload(payload: &[u8], version: u32, sink: &mut impl Sink) -> Result<(), RecordError> {
     let mut rest = payload;
     for _ in 0..take_varint(&mut rest)? {
         let id = take_id(&mut rest)?;
         let length = usize::try_from(take_varint(&mut rest)?).map_err(|_| RecordError::Short)?;
         let (key, after) = rest.split_at_checked(length).ok_or(RecordError::Short)?;
         rest = after;
-        define(id, key)?;
+        sink.define(id, key)?;
     }
-    let mut time = 0i64;
+    let (mut time, mut histograms) = (0i64, histogram_stream::Reader::default());
     while !rest.is_empty() {
         let id = take_id(&mut rest)?;
-        for _ in 0..take_varint(&mut rest)? {
+        let head = take_varint(&mut rest)?;
+        let (count, kind) = if version == 1 { (head, FLOATS) } else { (head >> 1, head & 1) };
+        for _ in 0..count {
             time = time.wrapping_add(unzigzag(take_varint(&mut rest)?));
-            let (bits, after) = rest.split_first_chunk::<8>().ok_or(RecordError::Short)?;
-            rest = after;
-            sample(id, time, f64::from_bits(u64::from_le_bytes(*bits)))?;
+            let value = if kind == FLOATS {
+                let (bits, after) = rest.split_first_chunk::<8>().ok_or(RecordError::Short)?;
+                rest = after;
+                Value::Float(f64::from_bits(u64::from_le_bytes(*bits)))
+            } else {
+                Value::Histogram(Box::new(histograms.take(&mut rest)?))
+            };
+            sink.sample(id, time, value)?;
         }
     }
     Ok(())
@@ -206,10 +257,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    struct Nowhere;
+
+    impl Sink for Nowhere {
+        fn define(&mut self, _: u32, _: &[u8]) -> Result<(), RecordError> {
+            Ok(())
+        }
+
+        fn sample(&mut self, _: u32, _: i64, _: Value) -> Result<(), RecordError> {
+            Ok(())
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_payload_makes_the_reader_panic(bytes: Vec<u8>) {
-            let _ = read_payload(&bytes, |_, _| Ok(()), |_, _, _| Ok(()));
+        fn no_payload_makes_the_reader_panic(bytes: Vec<u8>, version in 1u32..=2) {
+            let _ = read_payload(&bytes, version, &mut Nowhere);
             let _ = split_record(&bytes);
             let _ = check_segment_header(&bytes);
         }

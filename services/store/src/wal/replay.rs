@@ -4,10 +4,11 @@ use std::io;
 
 use hashbrown::HashMap;
 
-use super::record::{self, RecordError, SEGMENT_HEADER_BYTES};
+use super::record::{self, RecordError, SEGMENT_HEADER_BYTES, Sink};
 use super::{FOLDER, segment_name, segment_number};
 use crate::disk::{self, Disk};
 use crate::hot::Hot;
+use crate::samples::Value;
 use crate::series::{Pairs, Registry, SeriesId, canonical};
 
 /// What a replay found.
@@ -73,9 +74,10 @@ impl SegmentReader {
         registry: &mut Registry,
         hot: &mut Hot,
     ) -> (usize, Option<RecordError>) {
-        if let Err(error) = record::check_segment_header(bytes) {
-            return (0, Some(error));
-        }
+        let version = match record::check_segment_header(bytes) {
+            Ok(version) => version,
+            Err(error) => return (0, Some(error)),
+        };
         let mut rest = &bytes[SEGMENT_HEADER_BYTES..];
         while !rest.is_empty() {
             let taken = bytes.len() - rest.len();
@@ -83,7 +85,8 @@ impl SegmentReader {
                 Ok(split) => split,
                 Err(error) => return (taken, Some(error)),
             };
-            if let Err(error) = self.apply(payload, registry, hot) {
+            let mut target = Target { reader: self, registry, hot };
+            if let Err(error) = record::read_payload(payload, version, &mut target) {
                 return (taken, Some(error));
             }
             self.records += 1;
@@ -91,24 +94,30 @@ impl SegmentReader {
         }
         (bytes.len(), None)
     }
+}
 
-    fn apply(&mut self, payload: &[u8], registry: &mut Registry, hot: &mut Hot) -> Result<(), RecordError> {
-        let series = std::cell::RefCell::new(&mut self.series);
-        let samples = &mut self.samples;
-        record::read_payload(
-            payload,
-            |id, key| {
-                let known = known_series(key, registry)?;
-                series.borrow_mut().insert(id, known);
-                Ok(())
-            },
-            |id, time, value| {
-                let known = *series.borrow().get(&id).ok_or(RecordError::Unknown(id))?;
-                hot.append(known, time, value);
-                *samples += 1;
-                Ok(())
-            },
-        )
+/// Where the content of a segment's records goes.
+struct Target<'a> {
+    reader: &'a mut SegmentReader,
+    registry: &'a mut Registry,
+    hot: &'a mut Hot,
+}
+
+impl Sink for Target<'_> {
+    fn define(&mut self, id: u32, key: &[u8]) -> Result<(), RecordError> {
+        let known = known_series(key, self.registry)?;
+        self.reader.series.insert(id, known);
+        Ok(())
+    }
+
+    fn sample(&mut self, id: u32, time: i64, value: Value) -> Result<(), RecordError> {
+        let known = *self.reader.series.get(&id).ok_or(RecordError::Unknown(id))?;
+        match value {
+            Value::Float(value) => self.hot.append(known, time, value),
+            Value::Histogram(histogram) => self.hot.append_histogram(known, time, &histogram),
+        }
+        self.reader.samples += 1;
+        Ok(())
     }
 }
 
@@ -133,6 +142,7 @@ pub fn known_series(key: &[u8], registry: &mut Registry) -> Result<SeriesId, Rec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::histogram::Histogram;
     use crate::series::encode;
     use crate::wal::RecordBuilder;
 
@@ -147,6 +157,8 @@ mod tests {
             builder.begin(SeriesId(n), 2);
             builder.sample(i64::from(n), 1.5);
             builder.sample(i64::from(n) + 1000, f64::from_bits(0x7ff0000000000002));
+            builder.begin_histograms(SeriesId(n), 1);
+            builder.histogram(i64::from(n) + 500, &Histogram { sum: 2.5, ..Histogram::default() });
             bytes.extend(builder.finish());
             ends.push(bytes.len());
         }
@@ -166,7 +178,7 @@ mod tests {
         for length in 0..=bytes.len() {
             let whole = ends.iter().filter(|&&end| end <= length).count().saturating_sub(1);
             let taken = if length < ends[0] { 0 } else { ends[whole] };
-            assert_eq!(read(&bytes[..length]), (taken, whole as u64, 2 * whole as u64), "cut at {length}");
+            assert_eq!(read(&bytes[..length]), (taken, whole as u64, 3 * whole as u64), "cut at {length}");
         }
     }
 
@@ -179,7 +191,7 @@ mod tests {
                 harmed[at] ^= 1 << bit;
                 let whole = ends.iter().filter(|&&end| end <= at).count().saturating_sub(1) as u64;
                 let (_, records, samples) = read(&harmed);
-                assert_eq!((records, samples), (whole, 2 * whole), "bit {bit} of byte {at}");
+                assert_eq!((records, samples), (whole, 3 * whole), "bit {bit} of byte {at}");
             }
         }
     }

@@ -121,6 +121,32 @@ pub fn body(writer: u64, series: u64, value: u64) -> Vec<u8> {
     encode(&(0..series).map(one).collect::<Vec<_>>()).unwrap()
 }
 
+/// A write request: one native histogram of schema 0 with `value` observations in its first bucket, at the time of `value`.
+pub fn histogram_body(series: &str, value: u64) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| {
+        assert!(bytes.len() < 128);
+        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+    };
+    let varint = |mut value: u64| {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let number = |field: u8, value: u64| [vec![field << 3], varint(value)].concat();
+    let sum = [&[3 << 3 | 1][..], &(value as f64).to_le_bytes()].concat();
+    let span = field(11, &[number(1, 0), number(2, 1)].concat());
+    let deltas = field(12, &varint(2 * value));
+    let time = [&[15 << 3][..], &varint(START_MS + value * STEP_MS)].concat();
+    let histogram = [number(1, value), sum, span, deltas, time].concat();
+    let label = field(1, &[field(1, b"__name__"), field(2, series.as_bytes())].concat());
+    let body = field(1, &[label, field(4, &histogram)].concat());
+    snap::raw::Encoder::new().compress_vec(&body).unwrap()
+}
+
 /// An answer.
 pub struct Answer {
     pub status: u16,

@@ -2,11 +2,17 @@
 //!
 //! Every series has one Gorilla chunk that only grows at its end, and a list of late arrivals: samples
 //! whose time is not after the chunk's last. A late arrival was written after whatever the chunk holds
-//! for its time, so late ones win.
+//! for its time, so late ones win. A series with a native histogram goes on in a third form, which holds both kinds
+//! in the order of their arrival.
 
 use crate::codec::gorilla::HotChunk;
+use crate::histogram::Histogram;
 use crate::samples::Samples;
 use crate::series::SeriesId;
+
+mod mixed;
+
+use mixed::Mixed;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -24,6 +30,8 @@ pub struct HotSeries {
     pub id: SeriesId,
     chunk: HotChunk,
     late: Vec<(i64, f64)>,
+    /// From the first histogram of the window on.
+    mixed: Option<Box<Mixed>>,
 }
 
 impl HotSeries {
@@ -39,6 +47,9 @@ impl HotSeries {
         }
         if !self.late.is_empty() {
             samples.overlay(&Samples::from_arrivals(&self.late));
+        }
+        if let Some(mixed) = &self.mixed {
+            samples.overlay(&mixed.samples());
         }
         samples
     }
@@ -74,6 +85,10 @@ impl Hot {
     pub fn append(&mut self, id: SeriesId, time: i64, value: f64) {
         let slot = self.slot(id);
         let series = &mut self.series[slot];
+        if let Some(mixed) = &mut series.mixed {
+            self.bytes += mixed.float(time, value);
+            return self.count(time);
+        }
         let before = series.chunk.memory();
         if series.chunk.last_time().is_none_or(|last| time > last) {
             series.chunk.append(time, value);
@@ -82,6 +97,21 @@ impl Hot {
             series.late.push((time, value));
             self.bytes += LATE_BYTES;
         }
+        self.count(time);
+    }
+
+    /// Takes one native histogram.
+    pub fn append_histogram(&mut self, id: SeriesId, time: i64, histogram: &Histogram) {
+        let slot = self.slot(id);
+        if self.series[slot].mixed.is_none() {
+            self.bytes += size_of::<Mixed>();
+        }
+        self.bytes += self.series[slot].mixed.get_or_insert_default().histogram(time, histogram);
+        self.count(time);
+    }
+
+    #[inline]
+    fn count(&mut self, time: i64) {
         self.samples += 1;
         self.oldest = self.oldest.min(time);
         self.newest = self.newest.max(time);
@@ -95,7 +125,7 @@ impl Hot {
         }
         if self.slots[index] == NONE {
             self.slots[index] = self.series.len() as u32;
-            self.series.push(HotSeries { id, chunk: HotChunk::default(), late: Vec::new() });
+            self.series.push(HotSeries { id, chunk: HotChunk::default(), late: Vec::new(), mixed: None });
             self.bytes += SLOT_BYTES;
         }
         self.slots[index] as usize
@@ -148,5 +178,24 @@ mod tests {
         assert_eq!(samples.values, [7.0, 3.0, 5.0, 6.0]);
         assert_eq!((hot.len(), hot.span()), (7, Some((5, 30))));
         assert!(hot.get(SeriesId(2)).is_none());
+    }
+
+    #[test]
+    fn of_one_time_the_last_written_stays_whatever_its_kind() {
+        let (mut hot, mut bytes) = (Hot::default(), 0);
+        let histogram = |sum| Histogram { sum, ..Histogram::default() };
+        hot.append(SeriesId(0), 10, 1.0);
+        hot.append(SeriesId(0), 20, 2.0);
+        for (time, sum) in [(20, 3.0), (40, 4.0), (30, 5.0)] {
+            hot.append_histogram(SeriesId(0), time, &histogram(sum));
+            assert!(hot.bytes() >= bytes);
+            bytes = hot.bytes();
+        }
+        hot.append(SeriesId(0), 40, 6.0);
+        hot.append(SeriesId(0), 50, 7.0);
+        let samples = hot.get(SeriesId(0)).unwrap().samples();
+        assert_eq!((samples.times, samples.values), (vec![10, 40, 50], vec![1.0, 6.0, 7.0]));
+        assert_eq!(samples.histograms, [(20, histogram(3.0)), (30, histogram(5.0))]);
+        assert_eq!((hot.len(), hot.span()), (7, Some((10, 50))));
     }
 }
