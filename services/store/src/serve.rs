@@ -16,6 +16,7 @@ use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
 use vakt_store::engine::{Engine, Maintenance, Settings, SourceLimits};
 use vakt_store::forward::Forwarder;
+use vakt_store::promql::syntax::duration_ms;
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -34,7 +35,7 @@ pub struct Serve {
     #[arg(long, default_value = "80%", value_name = "SIZE")]
     pub retention_size: Size,
     /// How long samples stay in memory before they become a block.
-    #[arg(long, default_value = "30m", value_name = "TIME", value_parser = promql_parser::util::parse_duration)]
+    #[arg(long, default_value = "30m", value_name = "TIME", value_parser = duration)]
     pub window: Duration,
     /// Memory for these samples, in MiB; a block is written early when it is full.
     #[arg(long, default_value_t = 24, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -53,9 +54,13 @@ pub struct Serve {
     pub source_rate_max: u64,
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    duration_ms(text).map(|ms| Duration::from_millis(ms.unsigned_abs()))
+}
+
 fn retention(text: &str) -> Result<Duration, String> {
     let hour = Duration::from_secs(3600);
-    match promql_parser::util::parse_duration(text) {
+    match duration(text) {
         Ok(duration) if duration >= hour => Ok(duration),
         Ok(_) => Err("less than an hour; example: 100y".into()),
         Err(error) => Err(format!("{error}; example: 100y")),

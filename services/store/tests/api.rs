@@ -21,6 +21,10 @@ fn good(data: &Value) -> Value {
     json!({ "status": "success", "data": data })
 }
 
+fn with_infos(data: &Value, infos: &[&str]) -> Value {
+    json!({ "status": "success", "data": data, "infos": infos })
+}
+
 /// A store with values 1 to 10 of two series, a second apart.
 fn filled(data: &std::path::Path) -> Store {
     let store = Store::start(data, &[]);
@@ -72,8 +76,13 @@ fn queries_answer_in_prometheus_shapes() {
         "/api/v1/query_range",
         &[("query", "sum(rate(m[4s]))"), ("start", &five), ("end", &ten), ("step", "2.5")],
         200,
-        &good(&json!({ "resultType": "matrix", "result": [
-            { "metric": {}, "values": [[at - 5, "2"], [at as f64 - 2.5, "2"], [at, "2"]] } ] })),
+        &with_infos(
+            &json!({ "resultType": "matrix", "result": [
+            { "metric": {}, "values": [[at - 5, "2"], [at as f64 - 2.5, "2"], [at, "2"]] } ] }),
+            &[
+                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"m\" (1:10)",
+            ],
+        ),
     );
 }
 
@@ -105,7 +114,9 @@ fn errors_answer_in_prometheus_shapes() {
     let query = |text: &str, status: u16, kind: &str, error: &str| {
         check(&store, "/api/v1/query", &[("query", text)], status, &bad(kind, error));
     };
-    query("histogram_avg(m)", 422, "execution", "function histogram_avg() is not supported by this version");
+    query("topk(NaN, m)", 422, "execution", "Parameter value is NaN");
+    let unknown = "invalid parameter \"query\": 1:1: parse error: unknown function with name \"nonsense\"";
+    query("nonsense(m)", 400, "bad_data", unknown);
     let range = |start: &str, end: &str, step: &str, error: &str| {
         let parameters = [("query", "m"), ("start", start), ("end", end), ("step", step)];
         check(&store, "/api/v1/query_range", &parameters, 400, &bad("bad_data", error));
@@ -128,7 +139,7 @@ fn errors_answer_in_prometheus_shapes() {
     let (status, answer) = store.get("/api/v1/query", &[("query", "m{")]);
     assert_eq!((status, &answer["errorType"]), (400, &json!("bad_data")));
     assert!(
-        answer["error"].as_str().unwrap().starts_with("invalid parameter \"query\": parse error: "),
+        answer["error"].as_str().unwrap().starts_with("invalid parameter \"query\": 1:3: parse error: "),
         "{answer}"
     );
     check(&store, "/api/v1/series", &[], 400, &bad("bad_data", "no match[] parameter provided"));

@@ -5,23 +5,45 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use vakt_wire::http::{Response, full};
 
-use crate::promql::{Grid, QueryError, Value, is_absent};
-use crate::samples::Samples;
+use crate::histogram::Histogram;
+use crate::promql::{Grid, QueryError, Track, Value, is_absent};
 use crate::series::Labels;
 
-/// `{"status":"success","data":…}`.
-pub fn success(data: &[u8]) -> Response {
-    with_warnings(data, &[])
+/// What a question gave: JSON, and what was told besides.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The value of `data`.
+    pub data: Vec<u8>,
+    /// What may make it wrong.
+    pub warnings: Vec<String>,
+    /// What may surprise.
+    pub infos: Vec<String>,
 }
 
-/// The same with a list of warnings, when there are any.
-pub fn with_warnings(data: &[u8], warnings: &[String]) -> Response {
-    let mut body = Vec::with_capacity(data.len() + 40);
+impl From<Vec<u8>> for Answer {
+    fn from(data: Vec<u8>) -> Answer {
+        Answer { data, ..Answer::default() }
+    }
+}
+
+/// Notes of one kind that an answer lists; of the rest it tells how many they are (Prometheus' bound).
+const NOTES_MAX: usize = 10;
+
+/// `{"status":"success","data":…}`, with warnings and infos when there are any.
+pub fn success(answer: &Answer) -> Response {
+    let mut body = Vec::with_capacity(answer.data.len() + 40);
     body.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-    body.extend_from_slice(data);
-    if !warnings.is_empty() {
-        body.extend_from_slice(b",\"warnings\":");
-        body.extend_from_slice(json!(warnings).to_string().as_bytes());
+    body.extend_from_slice(&answer.data);
+    for (name, notes) in [("warnings", &answer.warnings), ("infos", &answer.infos)] {
+        if notes.is_empty() {
+            continue;
+        }
+        let mut listed = notes.iter().take(NOTES_MAX).cloned().collect::<Vec<_>>();
+        if notes.len() > NOTES_MAX {
+            let (more, kind) = (notes.len() - NOTES_MAX, name.trim_end_matches('s'));
+            listed.push(format!("{more} more {kind} annotations omitted"));
+        }
+        body.extend_from_slice(format!(",\"{name}\":{}", json!(listed)).as_bytes());
     }
     body.push(b'}');
     of_json(StatusCode::OK, body)
@@ -52,7 +74,7 @@ pub fn build_info() -> Response {
         "version": env!("CARGO_PKG_VERSION"), "revision": "", "branch": "", "buildUser": "", "buildDate": "",
         "goVersion": "", "application": "vakt-store",
     });
-    success(data.to_string().as_bytes())
+    success(&data.to_string().into_bytes().into())
 }
 
 /// The data of an instant query.
@@ -76,12 +98,21 @@ pub fn instant(value: &Value, time: i64) -> Vec<u8> {
                 comma(index, &mut out);
                 out.extend_from_slice(b"{\"metric\":");
                 labels(&column.labels, &mut out);
-                out.extend_from_slice(b",\"value\":");
-                point(time, column.values[0], &mut out);
+                match column.histogram(0) {
+                    Some(histogram) => {
+                        out.extend_from_slice(b",\"histogram\":");
+                        super::histogram_json::point(time, histogram, &mut out);
+                    }
+                    None => {
+                        out.extend_from_slice(b",\"value\":");
+                        point(time, column.values[0], &mut out);
+                    }
+                }
                 out.push(b'}');
             }
             out.push(b']');
         }
+        Value::Matrix(series) => return raw(series),
     }
     out.push(b'}');
     out
@@ -92,40 +123,67 @@ pub fn range(value: &Value, grid: Grid) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     out.extend_from_slice(b"{\"resultType\":\"matrix\",\"result\":[");
     match value {
-        Value::Scalar(values) => row(&Labels::empty(), grid.times().zip(values.iter().copied()), &mut out),
+        Value::Scalar(values) => {
+            let points = grid.times().zip(values.iter().copied());
+            row(&Labels::empty(), points, std::iter::empty(), &mut out);
+        }
         Value::Vector(columns) => {
             for (index, column) in columns.iter().enumerate() {
                 comma(index, &mut out);
-                row(&column.labels, grid.times().zip(column.values.iter().copied()), &mut out);
+                let points = grid.times().zip(column.values.iter().copied());
+                let histograms = grid.times().zip(&column.histograms);
+                let histograms = histograms.filter_map(|(time, place)| Some((time, &**place.as_ref()?)));
+                row(&column.labels, points, histograms, &mut out);
             }
         }
-        Value::Text(_) => {}
+        Value::Text(_) | Value::Matrix(_) => {}
     }
     out.extend_from_slice(b"]}");
     out
 }
 
 /// The data of an instant query for a range selector.
-pub fn raw(series: &[(Labels, Samples)]) -> Vec<u8> {
+fn raw(series: &[(Labels, Track)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     out.extend_from_slice(b"{\"resultType\":\"matrix\",\"result\":[");
-    for (index, (labels, samples)) in series.iter().enumerate() {
+    for (index, (labels, track)) in series.iter().enumerate() {
         comma(index, &mut out);
-        row(labels, samples.times.iter().copied().zip(samples.values.iter().copied()), &mut out);
+        let points = track.times.iter().copied().zip(track.values.iter().copied());
+        let histograms = track.histograms.iter().map(|(time, histogram)| (*time, &**histogram));
+        row(labels, points, histograms, &mut out);
     }
     out.extend_from_slice(b"]}");
     out
 }
 
-fn row(of: &Labels, points: impl Iterator<Item = (i64, f64)>, out: &mut Vec<u8>) {
+/// A series; floats and histograms have a list each, which is left out when it is empty and the other is not.
+fn row<'a>(
+    of: &Labels,
+    points: impl Iterator<Item = (i64, f64)>,
+    histograms: impl Iterator<Item = (i64, &'a Histogram)>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"{\"metric\":");
     labels(of, out);
-    out.extend_from_slice(b",\"values\":[");
-    for (index, (time, value)) in points.filter(|(_, value)| !is_absent(*value)).enumerate() {
-        comma(index, out);
-        point(time, value, out);
+    let mut histograms = histograms.peekable();
+    let mut points = points.filter(|(_, value)| !is_absent(*value)).peekable();
+    if points.peek().is_some() || histograms.peek().is_none() {
+        out.extend_from_slice(b",\"values\":[");
+        for (index, (time, value)) in points.enumerate() {
+            comma(index, out);
+            point(time, value, out);
+        }
+        out.push(b']');
     }
-    out.extend_from_slice(b"]}");
+    if histograms.peek().is_some() {
+        out.extend_from_slice(b",\"histograms\":[");
+        for (index, (time, histogram)) in histograms.enumerate() {
+            comma(index, out);
+            super::histogram_json::point(time, histogram, out);
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
 }
 
 /// A set of labels as a JSON object.
@@ -151,13 +209,13 @@ pub fn texts(list: impl Iterator<Item = impl AsRef<str>>) -> Vec<u8> {
     out
 }
 
-fn comma(index: usize, out: &mut Vec<u8>) {
+pub(super) fn comma(index: usize, out: &mut Vec<u8>) {
     if index > 0 {
         out.push(b',');
     }
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = serde_json::to_writer(out, text);
 }
@@ -171,7 +229,7 @@ fn point(time: i64, value: f64, out: &mut Vec<u8>) {
 }
 
 /// Seconds; the fraction, when there is one, with three digits (Prometheus' `MarshalTimestamp`).
-fn timestamp(time: i64, out: &mut Vec<u8>) {
+pub(super) fn timestamp(time: i64, out: &mut Vec<u8>) {
     let (sign, magnitude) = if time < 0 { ("-", time.unsigned_abs()) } else { ("", time.unsigned_abs()) };
     let (seconds, millis) = (magnitude / 1000, magnitude % 1000);
     let text = if millis == 0 { format!("{sign}{seconds}") } else { format!("{sign}{seconds}.{millis:03}") };
@@ -180,17 +238,10 @@ fn timestamp(time: i64, out: &mut Vec<u8>) {
 
 /// A value as Prometheus' `MarshalFloat` writes it: as Go's shortest `f` form, with an exponent below 1e-6 and from
 /// 1e21 on.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let magnitude = value.abs();
     if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        let text = format!("{value:e}");
-        // Go writes a sign and at least two digits of the exponent.
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = match exponent.strip_prefix('-') {
-            Some(digits) => ('-', digits),
-            None => ('+', exponent),
-        };
-        return format!("{mantissa}e{sign}{digits:0>2}");
+        return crate::promql::exponent(value);
     }
     crate::promql::plain_number(value)
 }
@@ -220,7 +271,7 @@ mod tests {
     #[test]
     fn an_instant_vector_is_prometheus_json() {
         let labels: Labels = [("__name__", "up"), ("job", "a\"b")].into_iter().collect();
-        let value = Value::Vector(vec![Column { labels, values: vec![1.0] }]);
+        let value = Value::Vector(vec![Column::floats(labels, vec![1.0])]);
         assert_eq!(
             String::from_utf8(instant(&value, 1_500)).unwrap(),
             r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a\"b"},"value":[1.500,"1"]}]}"#

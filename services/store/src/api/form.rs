@@ -1,12 +1,11 @@
 //! Parameters of a request: query string and form body, times and durations as Prometheus reads them.
 
-use std::time::Duration;
-
 use vakt_wire::form::{decode, pairs};
 use vakt_wire::http::{Request, read};
 use vakt_wire::time::days_from_civil;
 
 use crate::promql::QueryError;
+use crate::promql::syntax::duration_ms;
 
 /// Largest form body.
 const FORM_BYTES_MAX: usize = 1 << 20;
@@ -99,8 +98,7 @@ fn duration(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Some(seconds * 1000.0).filter(|ms| ms.abs() < 9e15).map(|ms| ms as i64);
     }
-    let parsed: Duration = promql_parser::util::parse_duration(text).ok()?;
-    i64::try_from(parsed.as_millis()).ok()
+    duration_ms(text).ok()
 }
 
 /// `2026-01-02T03:04:05.678Z` or with an offset such as `+01:00` (RFC 3339, section 5.6).

@@ -7,6 +7,7 @@
 mod answer;
 mod catalog;
 mod form;
+mod histogram_json;
 mod metrics;
 pub mod permission;
 mod query;
@@ -77,7 +78,7 @@ impl Api {
             "/api/v1/series" if query => self.series(request).await,
             "/api/v1/labels" if query => self.labels(request).await,
             "/api/v1/status/buildinfo" if get => answer::build_info(),
-            "/api/v1/metadata" if get => answer::success(b"{}"),
+            "/api/v1/metadata" if get => answer::success(&b"{}".to_vec().into()),
             "/health" | "/-/healthy" | "/-/ready" if get => self.health(),
             "/metrics" if get => self.metrics(),
             _ => {

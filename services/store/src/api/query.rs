@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use vakt_wire::http::{Request, Response};
 
+use super::Api;
+use super::answer::{self, Answer};
 use super::form::{Form, invalid};
-use super::{Api, answer};
 use crate::engine::{Engine, Snapshot};
-use crate::promql::{self, Grid, QueryError, Selection, Source};
-use crate::samples::Samples;
+use crate::promql::syntax::{Expr, Kind, kind_of, selector, type_name};
+use crate::promql::{self, Grid, Level, Outcome, QueryError, Selection, Source, Track};
 use crate::series::{Labels, Matcher};
 
 /// Steps that a range query may have, as in Prometheus.
@@ -35,8 +36,10 @@ impl Selection for Snapshot<'_> {
         Snapshot::labels(self, index).clone()
     }
 
-    fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Samples, QueryError> {
-        Snapshot::read(self, index, from, to).map_err(|error| QueryError::Internal(error.to_string()))
+    fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Track, QueryError> {
+        Snapshot::read(self, index, from, to)
+            .map(Track::from)
+            .map_err(|error| QueryError::Internal(error.to_string()))
     }
 }
 
@@ -45,12 +48,8 @@ impl Api {
         let form = Form::of(request).await;
         self.answer(form, |engine, form| {
             let time = form.time("time")?.unwrap_or_else(|| engine.now());
-            let expr = parse(form)?;
-            if let Some(series) = promql::raw(engine, &expr, time)? {
-                return Ok(answer::raw(&series));
-            }
-            let value = promql::evaluate(engine, &expr, Grid::instant(time))?;
-            Ok(answer::instant(&value, time))
+            let outcome = promql::evaluate(engine, &parse(form)?, Grid::instant(time))?;
+            Ok(told(form, answer::instant(&outcome.value, time), &outcome))
         })
         .await
     }
@@ -59,14 +58,19 @@ impl Api {
         let form = Form::of(request).await;
         self.answer(form, |engine, form| {
             let grid = grid(form)?;
-            let value = promql::evaluate(engine, &parse(form)?, grid)?;
-            if matches!(value, promql::Value::Text(_)) {
+            let expr = parse(form)?;
+            let kind = kind_of(&expr);
+            if matches!(kind, Kind::Text | Kind::Matrix) {
+                let kind = type_name(kind);
                 return Err(invalid(
                     "query",
-                    "invalid expression type \"string\" for range query, must be Scalar or instant Vector",
+                    format_args!(
+                        "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+                    ),
                 ));
             }
-            Ok(answer::range(&value, grid))
+            let outcome = promql::evaluate(engine, &expr, grid)?;
+            Ok(told(form, answer::range(&outcome.value, grid), &outcome))
         })
         .await
     }
@@ -93,7 +97,7 @@ impl Api {
                 answer::labels(labels, &mut out);
             }
             out.push(b']');
-            Ok(out)
+            Ok(out.into())
         })
         .await
     }
@@ -101,7 +105,7 @@ impl Api {
     pub(super) async fn labels(&self, request: Request) -> Response {
         let form = Form::of(request).await;
         self.answer(form, |engine, form| {
-            names(form, |matchers, from, to| engine.label_names(matchers, from, to))
+            names(form, |matchers, from, to| engine.label_names(matchers, from, to)).map(Into::into)
         })
         .await
     }
@@ -109,7 +113,7 @@ impl Api {
     pub(super) async fn label_values(&self, request: Request, label: String) -> Response {
         let form = Form::of(request).await;
         self.answer(form, move |engine, form| {
-            names(form, |matchers, from, to| engine.label_values(&label, matchers, from, to))
+            names(form, |matchers, from, to| engine.label_values(&label, matchers, from, to)).map(Into::into)
         })
         .await
     }
@@ -118,7 +122,7 @@ impl Api {
     /// under it.
     async fn answer<F>(&self, form: Result<Form, QueryError>, work: F) -> Response
     where
-        F: Fn(&Engine, &Form) -> Result<Vec<u8>, QueryError> + Send + 'static,
+        F: Fn(&Engine, &Form) -> Result<Answer, QueryError> + Send + 'static,
     {
         let form = match form {
             Ok(form) => form,
@@ -144,14 +148,24 @@ impl Api {
             (work(&engine, &form), warnings)
         });
         match worked.await {
-            Ok((Ok(data), warnings)) => answer::with_warnings(&data, &warnings),
+            Ok((Ok(mut answer), warnings)) => {
+                answer.warnings.splice(0..0, warnings);
+                answer::success(&answer)
+            }
             Ok((Err(error), _)) => answer::failure(&error),
             Err(error) => answer::failure(&QueryError::Internal(format!("query broke off: {error}"))),
         }
     }
 }
 
-fn parse(form: &Form) -> Result<promql_parser::parser::Expr, QueryError> {
+/// An answer with what the query told besides.
+fn told(form: &Form, data: Vec<u8>, outcome: &Outcome) -> Answer {
+    let query = form.get("query").unwrap_or_default();
+    let notes = |level| outcome.notes.texts(level, query);
+    Answer { data, warnings: notes(Level::Warning), infos: notes(Level::Info) }
+}
+
+fn parse(form: &Form) -> Result<Expr, QueryError> {
     let query = form.get("query").unwrap_or_default();
     promql::parse(query).map_err(|error| match error {
         QueryError::BadData(reason) => invalid("query", reason),
@@ -191,9 +205,8 @@ fn span(form: &Form) -> Result<(i64, i64), QueryError> {
 
 /// The selectors of `match[]`.
 fn selectors(form: &Form) -> Result<Vec<Vec<Matcher>>, QueryError> {
-    let one = |text: &str| match promql::parse(text) {
-        Ok(promql_parser::parser::Expr::VectorSelector(selected)) => promql::matchers(&selected),
-        Ok(_) => Err(invalid("match[]", format_args!("{text:?} is no series selector"))),
+    let one = |text: &str| match selector(text) {
+        Ok(selected) => Ok(selected.matchers),
         Err(error) => Err(invalid("match[]", error)),
     };
     form.all("match[]").map(one).collect()

@@ -1,224 +1,188 @@
-//! Function calls.
+//! Function calls: who answers which.
 
-use promql_parser::label::MatchOp;
-use promql_parser::parser::{Call, Expr};
-
-use super::aggregate::compare;
-use super::eval::{Context, as_selector, distinct};
+use super::calendar;
+use super::eval::{Context, distinct};
+use super::functions::{absent, arithmetic, histograms, info, labels, sorting};
 use super::limits::QueryError;
-use super::value::{ABSENT, Column, Value, is_absent};
-use super::{calendar, histogram, label_functions, selector, windows};
+use super::range::{self, Help, RangeFunction};
+use super::select;
+use super::syntax::{Call, Expr, Extension};
+use super::value::{Column, Point, Value};
 use crate::series::{Labels, METRIC_NAME};
+
+/// Range functions that know what to do with `anchored`, in the order in which the error names them.
+const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
+
+/// Those that know `smoothed`.
+const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
+
+/// Endings of counters' names.
+const COUNTER_ENDINGS: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
 /// Evaluates a call.
 ///
 /// # Errors
-/// For a function that is not supported, by its name, and what the arguments say.
+/// What the arguments or the function say.
 pub(super) fn eval(context: &Context<'_>, call: &Call) -> Result<Value, QueryError> {
-    let (name, args) = (call.func.name, &call.args.args);
-    if let Some(function) = windows::named(name) {
-        return over_range(context, name, args, function).map(Value::Vector);
+    let (name, args) = (call.name, call.args.as_slice());
+    if let Some(function) = range::named(name) {
+        let columns = over_range(context, call, function)?;
+        return Ok(Value::Vector(match name {
+            "absent_over_time" => vec![absent::of(&columns, &args[0], context.grid.len())],
+            _ => columns,
+        }));
     }
-    if let Some(function) = mathematical(name) {
+    if let Some(function) = arithmetic::named(name) {
         let columns = context.vector(&args[0])?;
-        return distinct(columns.into_iter().map(|column| column.map(function)).collect()).map(Value::Vector);
+        return Ok(Value::Vector(columns.into_iter().map(|column| column.map(|_, v| function(v))).collect()));
     }
     if let Some(function) = calendar::named(name) {
         let columns = match args.first() {
             Some(arg) => context.vector(arg)?,
-            None => vec![Column { labels: Labels::empty(), values: seconds(context) }],
+            None => vec![Column::floats(Labels::empty(), context.seconds())],
         };
-        return distinct(columns.into_iter().map(|column| column.map(function)).collect()).map(Value::Vector);
+        return Ok(Value::Vector(columns.into_iter().map(|column| column.map(|_, v| function(v))).collect()));
     }
-    match name {
-        "time" => Ok(Value::Scalar(seconds(context))),
-        "pi" => Ok(Value::Scalar(vec![std::f64::consts::PI; context.grid.len()])),
-        "scalar" => Ok(Value::Scalar(scalar(context.vector(&args[0])?, context.grid.len()))),
-        _ => vector_function(context, name, call).map(Value::Vector),
+    if let Some(values) = number(context, name, args)? {
+        return Ok(Value::Scalar(values));
     }
+    vector(context, call).map(Value::Vector)
 }
 
-fn vector_function(context: &Context<'_>, name: &str, call: &Call) -> Result<Vec<Column>, QueryError> {
-    let args = &call.args.args;
-    match name {
-        "vector" => Ok(vec![Column { labels: Labels::empty(), values: context.scalar(&args[0])? }]),
-        "timestamp" => timestamp(context, &args[0]),
+/// The functions that give a number.
+fn number(context: &Context<'_>, name: &str, args: &[Expr]) -> Result<Option<Vec<f64>>, QueryError> {
+    let query = context.query;
+    let same = |value: f64| vec![value; context.grid.len()];
+    let both = |choose: fn(f64, f64) -> f64| -> Result<Vec<f64>, QueryError> {
+        let (a, b) = (context.scalar(&args[0])?, context.scalar(&args[1])?);
+        Ok(a.into_iter()
+            .zip(b)
+            .map(|(a, b)| if a.is_nan() || b.is_nan() { f64::NAN } else { choose(a, b) })
+            .collect())
+    };
+    Ok(Some(match name {
+        "time" => context.seconds(),
+        "pi" => same(std::f64::consts::PI),
+        "start" => same(query.start as f64 / 1000.0),
+        "end" => same(query.end as f64 / 1000.0),
+        "range" => same((query.end - query.start) as f64 / 1000.0),
+        "step" => same(if query.start == query.end { 0.0 } else { query.step as f64 / 1000.0 }),
+        "max_of" => both(f64::max)?,
+        "min_of" => both(f64::min)?,
+        "scalar" => arithmetic::scalar(&context.vector(&args[0])?, context.grid.len()),
+        _ => return Ok(None),
+    }))
+}
+
+/// The functions that give an instant vector.
+fn vector(context: &Context<'_>, call: &Call) -> Result<Vec<Column>, QueryError> {
+    let args = call.args.as_slice();
+    match call.name {
+        "vector" => Ok(vec![Column::floats(Labels::empty(), context.scalar(&args[0])?)]),
+        "timestamp" | "start_timestamp" => timestamp(context, &args[0], call.name == "timestamp"),
         "absent" => {
             let columns = context.vector(&args[0])?;
-            Ok(vec![absent(&columns, &args[0], context.grid.len())])
+            Ok(vec![absent::of(&columns, &args[0], context.grid.len())])
         }
-        "absent_over_time" => {
-            let columns = selector::windows(context, &args[0], &mut |_, _| Some(1.0))?;
-            Ok(vec![absent(&columns, &args[0], context.grid.len())])
-        }
-        "round" => {
-            let nearest = match args.get(1) {
-                Some(arg) => context.scalar(arg)?,
-                None => vec![1.0; context.grid.len()],
-            };
-            // Prometheus divides by the inverse, so that 0.1 rounds without noise.
-            by_step(context.vector(&args[0])?, |step, v| {
-                let inverse = 1.0 / nearest[step];
-                (v * inverse + 0.5).floor() / inverse
-            })
-        }
-        "clamp" => {
-            let (low, high) = (context.scalar(&args[1])?, context.scalar(&args[2])?);
-            by_step(context.vector(&args[0])?, |step, v| {
-                if high[step] < low[step] { ABSENT } else { clamp(v, low[step], high[step]) }
-            })
-        }
-        "clamp_min" => {
-            let low = context.scalar(&args[1])?;
-            by_step(context.vector(&args[0])?, |step, v| clamp(v, low[step], f64::INFINITY))
-        }
-        "clamp_max" => {
-            let high = context.scalar(&args[1])?;
-            by_step(context.vector(&args[0])?, |step, v| clamp(v, f64::NEG_INFINITY, high[step]))
-        }
-        "histogram_quantile" => {
-            let phi = context.scalar(&args[0])?;
-            histogram::quantiles(&context.vector(&args[1])?, &phi)
-        }
-        "label_replace" => label_functions::replace(context, &call.args),
-        "label_join" => label_functions::join(context, &call.args),
-        "sort" => Ok(sorted(context.vector(&args[0])?, false)),
-        "sort_desc" => Ok(sorted(context.vector(&args[0])?, true)),
-        other => Err(QueryError::execution(format!("function {other}() is not supported by this version"))),
+        "round" => arithmetic::round(context, args),
+        "clamp" | "clamp_min" | "clamp_max" => arithmetic::clamp(context, call.name, args),
+        "histogram_count" => histograms::each(context, &args[0], |h| h.count),
+        "histogram_sum" => histograms::each(context, &args[0], |h| h.sum),
+        "histogram_avg" => histograms::each(context, &args[0], |h| h.sum / h.count),
+        "histogram_stdvar" => histograms::each(context, &args[0], super::native::variance),
+        "histogram_stddev" => histograms::each(context, &args[0], |h| super::native::variance(h).sqrt()),
+        "histogram_quantile" => histograms::quantile(context, args),
+        "histogram_quantiles" => histograms::quantiles(context, args),
+        "histogram_fraction" => histograms::fraction(context, args),
+        "label_replace" => labels::replace(context, args),
+        "label_join" => labels::join(context, args),
+        "info" => info::eval(context, args),
+        name => sorting::eval(context, name, call),
     }
 }
 
 fn over_range(
     context: &Context<'_>,
-    name: &str,
-    args: &[Box<Expr>],
-    function: windows::WindowFunction,
+    call: &Call,
+    function: RangeFunction,
 ) -> Result<Vec<Column>, QueryError> {
-    // quantile_over_time has its number first, predict_linear second.
-    let (range, number) = match (name, args) {
-        ("quantile_over_time", [number, range]) => (range, Some(number)),
-        (_, [range, number]) => (range, Some(number)),
-        (_, [range]) => (range, None),
-        _ => return Err(QueryError::BadData(format!("{name}() has the wrong number of arguments"))),
+    let (name, args) = (call.name, &call.args);
+    let is_range = |arg: &&Expr| matches!(arg.bare(), Expr::Matrix(_) | Expr::Subquery(_));
+    let Some(vector) = args.iter().find(is_range) else {
+        return Err(QueryError::BadData(format!("{name}() needs a range vector")));
     };
-    let numbers = match number {
-        Some(number) => context.scalar(number)?,
-        None => vec![0.0; context.grid.len()],
-    };
-    let mut columns = selector::windows(context, range, &mut |step, window| function(window, numbers[step]))?;
-    if name != "last_over_time" {
-        for column in &mut columns {
-            column.labels = column.labels.nameless();
+    check_extension(vector.bare(), name)?;
+    let scalars = args.iter().filter(|arg| !is_range(arg)).map(|arg| context.scalar(arg));
+    let scalars = scalars.collect::<Result<Vec<_>, _>>()?;
+    let mut numbers = vec![0.0; scalars.len()];
+    let span = args[0].span();
+    let counts = matches!(name, "rate" | "increase");
+    let mut columns = select::windows(context, vector, &mut |step, window| {
+        numbers.iter_mut().zip(&scalars).for_each(|(number, all)| *number = all[step]);
+        range::check(name, &numbers)?;
+        let point = function(window, &Help { numbers: &numbers, notes: context.notes, span });
+        let is_counter =
+            || window.name.is_empty() || COUNTER_ENDINGS.iter().any(|end| window.name.ends_with(end));
+        if counts && matches!(point, Some(Point::Float(_))) && !is_counter() {
+            let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
+            context.notes.info(span, format!("{text} {:?}", window.name));
         }
+        Ok(point)
+    })?;
+    if !matches!(name, "last_over_time" | "first_over_time") {
+        columns.iter_mut().for_each(|column| column.drop_name = true);
     }
-    distinct(columns)
+    Ok(columns)
 }
 
-fn mathematical(name: &str) -> Option<fn(f64) -> f64> {
-    Some(match name {
-        "abs" => f64::abs,
-        "ceil" => f64::ceil,
-        "floor" => f64::floor,
-        "exp" => f64::exp,
-        "sqrt" => f64::sqrt,
-        "ln" => f64::ln,
-        "log2" => f64::log2,
-        "log10" => f64::log10,
-        "sgn" => |v| {
-            if v > 0.0 {
-                1.0
-            } else if v < 0.0 {
-                -1.0
-            } else {
-                v
-            }
-        },
-        "sin" => f64::sin,
-        "cos" => f64::cos,
-        "tan" => f64::tan,
-        "asin" => f64::asin,
-        "acos" => f64::acos,
-        "atan" => f64::atan,
-        "sinh" => f64::sinh,
-        "cosh" => f64::cosh,
-        "tanh" => f64::tanh,
-        "asinh" => f64::asinh,
-        "acosh" => f64::acosh,
-        "atanh" => f64::atanh,
-        "deg" => f64::to_degrees,
-        "rad" => f64::to_radians,
-        _ => return None,
-    })
+fn check_extension(vector: &Expr, name: &str) -> Result<(), QueryError> {
+    let Expr::Matrix(matrix) = vector else { return Ok(()) };
+    let (word, known): (_, &[&str]) = match matrix.selector.extension {
+        Extension::None => return Ok(()),
+        Extension::Anchored => ("anchored", &ANCHORED),
+        Extension::Smoothed => ("smoothed", &SMOOTHED),
+    };
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(QueryError::execution(format!("{word} modifier can only be used with: {known} - not with {name}")))
 }
 
-fn seconds(context: &Context<'_>) -> Vec<f64> {
-    context.grid.times().map(|time| time as f64 / 1000.0).collect()
+/// The time of each sample, or that of its counter's start; of anything but a selector the time of the step.
+fn timestamp(context: &Context<'_>, arg: &Expr, of_sample: bool) -> Result<Vec<Column>, QueryError> {
+    if let Expr::Vector(selected) = arg.bare() {
+        let mut columns = select::instant_by(context, selected, &|time, _, began| {
+            let time = if of_sample { time } else { began.unwrap_or_default() };
+            Some(Point::Float(time as f64 / 1000.0))
+        })?;
+        columns.iter_mut().for_each(|column| column.drop_name = true);
+        return Ok(columns);
+    }
+    let (times, columns) = (context.seconds(), context.vector(arg)?);
+    if !of_sample {
+        // What an expression gives has no start.
+        return Ok(Vec::new());
+    }
+    let columns = columns.into_iter().map(|column| {
+        let present: Vec<bool> = (0..times.len()).map(|step| column.has(step)).collect();
+        let mut timed = Column::absent(column.labels, times.len());
+        timed.drop_name = true;
+        for step in present.iter().enumerate().filter(|(_, present)| **present).map(|(step, _)| step) {
+            timed.values[step] = times[step];
+        }
+        timed
+    });
+    Ok(columns.collect())
 }
 
-/// NaN stays NaN, as with Go's math.Max and math.Min.
-fn clamp(value: f64, low: f64, high: f64) -> f64 {
-    if value.is_nan() || low.is_nan() || high.is_nan() { f64::NAN } else { value.max(low).min(high) }
-}
-
-fn by_step(columns: Vec<Column>, function: impl Fn(usize, f64) -> f64) -> Result<Vec<Column>, QueryError> {
+/// Whether a label is the metric's name: a function that sets it keeps it.
+pub(super) fn sets_name(label: &str, columns: Vec<Column>) -> Result<Vec<Column>, QueryError> {
     let one = |mut column: Column| {
-        column.labels = column.labels.nameless();
-        for (step, value) in column.values.iter_mut().enumerate().filter(|(_, value)| !is_absent(**value)) {
-            *value = function(step, *value);
+        if label == METRIC_NAME {
+            column.drop_name = false;
         }
         column
     };
     distinct(columns.into_iter().map(one).collect())
-}
-
-fn scalar(columns: Vec<Column>, steps: usize) -> Vec<f64> {
-    let at = |step: usize| {
-        let mut present = columns.iter().map(|column| column.values[step]).filter(|&value| !is_absent(value));
-        match (present.next(), present.next()) {
-            (Some(value), None) => value,
-            _ => f64::NAN,
-        }
-    };
-    (0..steps).map(at).collect()
-}
-
-/// The time of each sample; of anything but a selector the time of the step.
-fn timestamp(context: &Context<'_>, arg: &Expr) -> Result<Vec<Column>, QueryError> {
-    if let Some(selected) = as_selector(arg) {
-        let mut columns = selector::instant_by(context, selected, |time, _| time as f64 / 1000.0)?;
-        columns.iter_mut().for_each(|column| column.labels = column.labels.nameless());
-        return distinct(columns);
-    }
-    let times = seconds(context);
-    by_step(context.vector(arg)?, |step, _| times[step])
-}
-
-/// 1 at the steps where no column has a value, with the labels that the selector asks to be equal.
-fn absent(columns: &[Column], arg: &Expr, steps: usize) -> Column {
-    let at = |step: usize| {
-        let any = columns.iter().any(|column| !is_absent(column.values[step]));
-        if any { ABSENT } else { 1.0 }
-    };
-    let selected = match arg {
-        Expr::MatrixSelector(matrix) => Some(&matrix.vs),
-        other => as_selector(other),
-    };
-    let mut labels = Vec::new();
-    for matcher in selected.iter().flat_map(|selected| &selected.matchers.matchers) {
-        let same = |other: &(String, String)| other.0 == matcher.name;
-        if matches!(matcher.op, MatchOp::Equal) && !labels.iter().any(same) && matcher.name != METRIC_NAME {
-            labels.push((matcher.name.clone(), matcher.value.clone()));
-        } else {
-            labels.retain(|other| !same(other));
-        }
-    }
-    Column { labels: labels.into_iter().collect(), values: (0..steps).map(at).collect() }
-}
-
-/// By the value at the first step, as `sort` is of use to instant queries only.
-fn sorted(mut columns: Vec<Column>, descending: bool) -> Vec<Column> {
-    let first =
-        |column: &Column| column.values.first().copied().filter(|&v| !is_absent(v)).unwrap_or(f64::NAN);
-    columns.sort_by(|a, b| compare(first(a), first(b), descending));
-    columns
 }

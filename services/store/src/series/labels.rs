@@ -57,6 +57,12 @@ impl Labels {
         self.without(|name| name == METRIC_NAME)
     }
 
+    /// These labels with the name among them, as Prometheus' errors show them: `{__name__="up", job="x"}`.
+    pub fn quoted(&self) -> String {
+        let one = |(name, value): &Label| format!("{name}={}", crate::promql::syntax::quoted(value));
+        format!("{{{}}}", self.iter().map(one).collect::<Vec<_>>().join(", "))
+    }
+
     /// These labels with `name` set to `value`; an empty value removes it.
     pub fn with(&self, name: &str, value: &str) -> Labels {
         let mut labels: Vec<Label> = self.0.iter().filter(|(n, _)| &**n != name).cloned().collect();

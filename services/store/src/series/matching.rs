@@ -7,10 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::matcher::Matcher;
 use super::registry::{Registry, SeriesId};
-
-/// One label matcher, as the query parser makes it.
-pub type Matcher = promql_parser::label::Matcher;
 
 impl Registry {
     /// The series that satisfy every matcher, ascending. No matchers select everything.
@@ -37,10 +35,15 @@ impl Registry {
 
     /// The series that have the matcher's label with a value whose match is `passes`.
     fn union(&self, matcher: &Matcher, passes: bool) -> Vec<SeriesId> {
-        use promql_parser::label::MatchOp;
-        if passes && matches!(matcher.op, MatchOp::Equal) {
-            let pair = self.find_pair(&matcher.name, &matcher.value);
-            return pair.map(|id| self.pairs[id as usize].series.clone()).unwrap_or_default();
+        if let Some(values) = matcher.accepted().filter(|_| passes) {
+            let pairs = values.iter().filter_map(|value| self.find_pair(&matcher.name, value));
+            let mut all: Vec<_> =
+                pairs.flat_map(|id| self.pairs[id as usize].series.iter().copied()).collect();
+            if values.len() > 1 {
+                all.sort_unstable();
+                all.dedup();
+            }
+            return all;
         }
         let Some(&name) = self.name_ids.get(matcher.name.as_str()) else { return Vec::new() };
         let mut all = Vec::new();
@@ -85,7 +88,7 @@ fn retain(list: &mut Vec<SeriesId>, other: &[SeriesId], present: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use promql_parser::parser::{Expr, parse};
+    use crate::promql::syntax::selector as parse;
 
     fn check(selector: &str, expected: &[u32]) {
         let mut registry = Registry::new(100);
@@ -97,11 +100,7 @@ mod tests {
         ] {
             registry.intern(labels).unwrap();
         }
-        let Ok(Expr::VectorSelector(parsed)) = parse(selector) else { panic!("{selector}") };
-        let mut matchers = parsed.matchers.matchers;
-        if let Some(name) = parsed.name {
-            matchers.push(Matcher::new_metric_name_matcher(name).unwrap());
-        }
+        let matchers = parse(selector).unwrap().matchers;
         let expected: Vec<_> = expected.iter().copied().map(SeriesId).collect();
         assert_eq!(registry.select(&matchers), expected, "{selector}");
     }

@@ -7,10 +7,11 @@
 mod key;
 mod keys;
 mod labels;
+mod matcher;
 mod matching;
 mod registry;
 
 pub use key::{LABELS_MAX, LabelError, NAME_BYTES_MAX, Pairs, RawPair, VALUE_BYTES_MAX, canonical, encode};
 pub use labels::{Label, Labels, METRIC_NAME};
-pub use matching::Matcher;
+pub use matcher::{MatchOp, Matcher, anchored};
 pub use registry::{Registry, RegistryFull, SeriesId};
