@@ -10,6 +10,7 @@ mod api;
 mod board;
 mod exposition;
 mod family;
+mod files;
 mod inputs;
 mod local;
 mod node;
@@ -18,9 +19,12 @@ mod outbox;
 mod peers;
 mod push;
 mod remote;
+#[cfg(test)]
+mod room;
 mod runqueue;
 mod serve;
 mod sys;
+mod systemd;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::exposition::openmetrics;
+use crate::files::Places;
 use crate::local::Local;
 use crate::node::{SOURCES, Source, outcomes};
 use crate::runqueue::RunQueueSource;
@@ -24,9 +25,18 @@ pub struct Once {
     /// Where procfs is mounted.
     #[arg(long, default_value = "/proc", value_name = "DIR")]
     pub procfs: PathBuf,
+    /// Where sysfs is mounted.
+    #[arg(long, default_value = "/sys", value_name = "DIR")]
+    pub sysfs: PathBuf,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
+}
+
+impl Once {
+    fn places(&self) -> Places {
+        Places { proc: self.procfs.clone(), sys: self.sysfs.clone(), root: self.rootfs.clone() }
+    }
 }
 
 /// A time such as `5s`, `5` or `2m`: 1 second to 1 hour.
@@ -64,11 +74,11 @@ pub async fn run(args: Once) -> Result<()> {
             Err(reason) => eprintln!("run-queue latency: {reason}"),
         }
     }
-    let scrape = Local::new(&args.procfs, &args.rootfs).scrape(&sources).await;
+    let scrape = Local::new(args.places()).scrape(&sources).await;
     families.extend(scrape.families);
     families.extend(outcomes(&scrape.outcomes));
     for outcome in scrape.outcomes {
-        if let Some(error) = outcome.error {
+        if let Some(error) = outcome.fault() {
             eprintln!("{}: {error}", outcome.name);
         }
     }

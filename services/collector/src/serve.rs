@@ -16,6 +16,7 @@ use vakt_wire::listen::{Address, Inherited};
 
 use crate::api::{Api, own_families};
 use crate::board::Board;
+use crate::files::Places;
 use crate::local::{Local, now, uname};
 use crate::node::{SOURCES, outcomes};
 use crate::outbox::{Outbox, up};
@@ -44,9 +45,18 @@ pub struct Serve {
     /// Where procfs is mounted.
     #[arg(long, default_value = "/proc", value_name = "DIR")]
     pub procfs: PathBuf,
+    /// Where sysfs is mounted.
+    #[arg(long, default_value = "/sys", value_name = "DIR")]
+    pub sysfs: PathBuf,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
+}
+
+impl Serve {
+    fn places(&self) -> Places {
+        Places { proc: self.procfs.clone(), sys: self.sysfs.clone(), root: self.rootfs.clone() }
+    }
 }
 
 /// Measures, serves, drains.
@@ -60,7 +70,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let watched = watch_peers(&config, &board, &outbox, &stop, &tasks);
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
-        local: Local::new(&args.procfs, &args.rootfs),
+        local: Local::new(args.places()),
         run_queue: RunQueueSource::attach(config.scrape.ebpf),
         board: board.clone(),
         outbox: outbox.clone(),
@@ -130,7 +140,7 @@ struct Round {
 }
 
 impl Round {
-    async fn repeat(self, every: Duration, stop: CancellationToken) {
+    async fn repeat(mut self, every: Duration, stop: CancellationToken) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,14 +151,14 @@ impl Round {
         }
     }
 
-    async fn once(&self) {
+    async fn once(&mut self) {
         let time = now();
         let scrape = self.local.scrape(&SOURCES).await;
         let mut families = vec![up(true)];
         families.extend(scrape.families);
         families.extend(outcomes(&scrape.outcomes));
         for outcome in scrape.outcomes {
-            let error = outcome.error.map(|error| error.to_string());
+            let error = outcome.fault().map(ToString::to_string);
             self.board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
         }
         let begun = std::time::Instant::now();
