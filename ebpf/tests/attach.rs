@@ -151,3 +151,48 @@ fn a_group_says_what_it_costs() {
     let exec = costs.iter().find(|cost| cost.program == "on_exec").expect("the program is there");
     assert!(exec.runs >= 1 && exec.ns > 0, "{costs:?}");
 }
+
+/// A memory cgroup with a small limit, in the hierarchy that this machine has, removed at the end.
+struct Cramped(std::path::PathBuf);
+
+impl Cramped {
+    fn make() -> Option<Cramped> {
+        let name = format!("vakt-ebpf-test-{}", std::process::id());
+        for (root, limit) in
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+        {
+            let group = Cramped(std::path::Path::new(root).join(&name));
+            let limit = group.0.join(limit);
+            if std::fs::create_dir(&group.0).is_ok()
+                && limit.exists()
+                && std::fs::write(limit, "16000000").is_ok()
+            {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Cramped {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_for_memory_is_counted_with_its_name() {
+    let Some(group) = group("process") else { return };
+    let Some(cramped) = Cramped::make().filter(|_| group.missing().is_empty()) else {
+        eprintln!("no memory cgroup can be made here: nothing is killed");
+        return;
+    };
+    let before = group.processes().expect("the maps are there");
+    // tail keeps the last line, and /dev/zero has only one.
+    let script = format!("echo $$ >{}/cgroup.procs && exec tail /dev/zero", cramped.0.display());
+    let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+    assert!(!status.success(), "{status}");
+    let after = group.processes().expect("the maps are there");
+    assert!(after.oom_kills > before.oom_kills, "{after:?}");
+    assert!(after.victims.iter().any(|(name, kills)| name == "tail" && *kills >= 1), "{after:?}");
+}

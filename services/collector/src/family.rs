@@ -121,6 +121,23 @@ impl Families {
         self.add(name, Kind::Counter, help, labels, value);
     }
 
+    /// Adds a histogram's sample; `suffix` is `_bucket`, `_count` or `_sum`.
+    pub fn part(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        suffix: &'static str,
+        labels: Vec<Label>,
+        value: f64,
+    ) {
+        if !self.0.iter().any(|family| family.name == name) {
+            self.0.push(Family::new(name, Kind::Histogram, help));
+        }
+        if let Some(family) = self.0.iter_mut().rev().find(|family| family.name == name) {
+            family.push_part(suffix, labels, value);
+        }
+    }
+
     /// The families in the order in which they came up, or [`SourceError::Absent`] when there are none.
     pub fn or_absent(self, what: &'static str) -> Result<Vec<Family>, SourceError> {
         if self.0.is_empty() { Err(SourceError::Absent(what)) } else { Ok(self.0) }

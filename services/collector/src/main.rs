@@ -8,6 +8,7 @@
 
 mod api;
 mod board;
+mod ebpf;
 mod exposition;
 mod family;
 mod files;
@@ -21,7 +22,6 @@ mod push;
 mod remote;
 #[cfg(test)]
 mod room;
-mod runqueue;
 mod serve;
 mod sys;
 mod systemd;

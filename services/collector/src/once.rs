@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::ebpf::Groups;
 use crate::exposition::openmetrics;
 use crate::files::Places;
 use crate::local::Local;
 use crate::node::{SOURCES, Source, outcomes};
-use crate::runqueue::RunQueueSource;
 
 /// Prints this machine's metrics once, as OpenMetrics.
 #[derive(Args)]
@@ -65,13 +65,14 @@ pub async fn run(args: Once) -> Result<()> {
     let sources = chosen(&args.families)?;
     let mut families = Vec::new();
     if let Some(time) = args.ebpf {
-        let run_queue = RunQueueSource::attach(true);
-        if let RunQueueSource::Attached(_) = &run_queue {
+        let mut groups = Groups::attach(true, &args.procfs);
+        if groups.any() {
             tokio::time::sleep(time).await;
         }
-        match run_queue.read() {
-            Ok(family) => families.push(family),
-            Err(reason) => eprintln!("run-queue latency: {reason}"),
+        let (read, fared) = groups.read();
+        families.extend(read);
+        for (name, error) in fared.into_iter().filter_map(|fared| Some((fared.name, fared.error?))) {
+            eprintln!("{name}: {error}");
         }
     }
     let scrape = Local::new(args.places()).scrape(&sources).await;

@@ -16,13 +16,13 @@ use vakt_wire::listen::{Address, Inherited};
 
 use crate::api::{Api, own_families};
 use crate::board::Board;
+use crate::ebpf::Groups;
 use crate::files::Places;
 use crate::local::{Local, now, uname};
 use crate::node::{SOURCES, outcomes};
 use crate::outbox::{Outbox, up};
 use crate::peers::Watch;
 use crate::push::{self, PushTo};
-use crate::runqueue::{self, RunQueueSource};
 
 /// Measures this machine and the peers, and pushes to the store until SIGTERM.
 #[derive(Args)]
@@ -63,6 +63,8 @@ impl Serve {
 pub async fn run(args: Serve) -> Result<()> {
     let life = Life::start().context("cannot handle signals")?;
     let config = read_config(&args)?;
+    // First of all, while there is one thread: the memory that it takes is then a child's.
+    let groups = Groups::attach(config.scrape.ebpf, &args.procfs);
     let listeners = Inherited::take().http("http", &args.listen)?;
     let (board, outbox) = (Arc::new(Board::default()), Arc::new(Outbox::default()));
     let stop = life.stopping();
@@ -71,7 +73,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
         local: Local::new(args.places()),
-        run_queue: RunQueueSource::attach(config.scrape.ebpf),
+        groups,
         board: board.clone(),
         outbox: outbox.clone(),
         instance,
@@ -133,7 +135,7 @@ fn watch_peers(
 /// This machine's rounds.
 struct Round {
     local: Local,
-    run_queue: RunQueueSource,
+    groups: Groups,
     board: Arc<Board>,
     outbox: Arc<Outbox>,
     instance: String,
@@ -161,11 +163,11 @@ impl Round {
             let error = outcome.fault().map(ToString::to_string);
             self.board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
         }
-        let begun = std::time::Instant::now();
-        let read = self.run_queue.read();
-        let seconds = begun.elapsed().as_secs_f64();
-        self.board.note(runqueue::NAME, time, seconds, read.as_ref().err().cloned());
+        let (read, fared) = self.groups.read();
         families.extend(read);
+        for fared in fared {
+            self.board.note(&fared.name, time, fared.seconds, fared.error);
+        }
         families.extend(own_families(&self.board, &self.outbox));
         self.outbox.put(&families, &self.instance, (time * 1000.0) as i64);
     }
