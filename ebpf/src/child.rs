@@ -59,11 +59,16 @@ fn in_a_child() -> std::io::Result<Vec<Loaded>> {
         }
     })?;
     drop(theirs);
-    let loaded = hear(ours.as_fd());
-    if let Some(child) = Pid::from_raw(child) {
-        // It has ended by itself, or is too late.
-        let _ = kill_process(child, Signal::KILL);
-        let _ = waitpid(Some(child), WaitOptions::empty());
+    let (loaded, has_ended) = hear(ours.as_fd());
+    match Pid::from_raw(child) {
+        // What it would answer is of no interest: it said all that it had to say.
+        Some(child) if has_ended => drop(waitpid(Some(child), WaitOptions::empty())),
+        // In a room without kill(2) a child that hangs stays until we end; there is never more than one.
+        Some(child) => {
+            let _ = kill_process(child, Signal::KILL);
+            let _ = waitpid(Some(child), WaitOptions::NOHANG);
+        }
+        None => {}
     }
     Ok(loaded)
 }
@@ -99,8 +104,9 @@ fn tell(socket: BorrowedFd, name: &str, outcome: &Result<Parts, Unavailable>) ->
     Ok(())
 }
 
-/// Hears of every group. One of which nothing was heard in time is unavailable.
-fn hear(socket: BorrowedFd) -> Vec<Loaded> {
+/// Hears of every group until the child has ended, which the second value says. A group of which nothing was heard in
+/// time is unavailable.
+fn hear(socket: BorrowedFd) -> (Vec<Loaded>, bool) {
     let until = Instant::now() + LOAD_WITHIN;
     let late = || Unavailable::said("load the programs", "the loading child ended early or took too long");
     let mut loaded: Vec<Loaded> = GROUPS.iter().map(|group| (group.name, Err(late()))).collect();
@@ -109,14 +115,14 @@ fn hear(socket: BorrowedFd) -> Vec<Loaded> {
         let left = until.saturating_duration_since(Instant::now());
         let wait = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: 0 };
         if !matches!(poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait)), Ok(1..)) {
-            return loaded;
+            return (loaded, false);
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let parts = &mut [IoSliceMut::new(&mut buffer)];
         let length = match recvmsg(socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Ok(message) if message.bytes > 0 => message.bytes,
-            _ => return loaded,
+            _ => return (loaded, true),
         };
         let mut fds: Vec<OwnedFd> = Vec::new();
         for message in ancillary.drain() {
