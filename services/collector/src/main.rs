@@ -22,6 +22,7 @@ mod push;
 mod remote;
 #[cfg(test)]
 mod room;
+mod scrape;
 mod serve;
 mod sys;
 mod systemd;

@@ -23,6 +23,7 @@ use crate::node::{SOURCES, outcomes};
 use crate::outbox::{Outbox, up};
 use crate::peers::Watch;
 use crate::push::{self, PushTo};
+use crate::scrape;
 
 /// Measures this machine and the peers, and pushes to the store until SIGTERM.
 #[derive(Args)]
@@ -70,6 +71,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let stop = life.stopping();
     let tasks = TaskTracker::new();
     let watched = watch_peers(&config, &board, &outbox, &stop, &tasks);
+    let targets = scrape::start(&config, &board, &outbox, &stop, &tasks);
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
         local: Local::new(args.places()),
@@ -81,7 +83,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let every = args.interval.unwrap_or(config.scrape.interval_s.duration());
     tasks.spawn(round.repeat(every, stop.clone()));
     let sender = tokio::spawn(push::run(args.push.clone(), outbox.clone()));
-    life.ready(&format!("{watched} peers, every {every:?}"));
+    life.ready(&format!("{watched} peers, {targets} targets, every {every:?}"));
     let api = Arc::new(Api { board, outbox: outbox.clone() });
     tokio::join!(serve_all(listeners, api, stop.clone()), stop.cancelled());
     tasks.close();

@@ -9,6 +9,7 @@ mod error;
 mod network;
 mod network_check;
 mod parse;
+mod scrape_job;
 mod slice;
 mod types;
 mod value;
@@ -19,6 +20,7 @@ pub use network::{
 };
 pub use network_check::{INTERFACES_MAX, TIME_SERVERS_MAX};
 pub use parse::{BYTES_MAX, parse};
+pub use scrape_job::{Action, BasicAuth, Relabel, Scheme, ScrapeJob, ScrapeTls};
 pub use types::{Admin, MachineConfig, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
 pub use value::{
     Authorities, Cidr, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds,
