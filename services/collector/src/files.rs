@@ -16,6 +16,10 @@ const MATCHES_MAX: usize = 4096;
 /// A file of /sys is one page at most, and is read in one call (Documentation/filesystems/sysfs.rst).
 const PAGE_BYTES: usize = 4096;
 
+/// Folders of cgroups where version 2 is alone, and the file that says that it is.
+const GROUPS_TOP: &str = "/sys/fs/cgroup/*";
+const GROUPS_MARK: &str = "/sys/fs/cgroup/cgroup.controllers";
+
 /// Where the three trees are.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -39,6 +43,11 @@ impl Places {
                     inputs.files.insert((*name).to_owned(), text);
                 }
             }
+            return;
+        }
+        // Where version 1 of cgroups is, its hierarchies lie at the top, with thousands of files that are not asked for.
+        let is_mixed = files.folder.starts_with(GROUPS_TOP) && !self.place(GROUPS_MARK).exists();
+        if is_mixed {
             return;
         }
         let mut folders = vec![String::new()];
@@ -113,7 +122,7 @@ impl Places {
 }
 
 /// A file's content. `page` is true for files that one read gives whole.
-fn content(path: &Path, page: bool, buffer: &mut Vec<u8>) -> Option<String> {
+pub fn content(path: &Path, page: bool, buffer: &mut Vec<u8>) -> Option<String> {
     let mut file = File::open(path).ok()?;
     let (mut length, step) = (0, if page { PAGE_BYTES } else { 8 * PAGE_BYTES });
     loop {

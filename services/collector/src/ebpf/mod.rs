@@ -11,16 +11,21 @@ use std::time::Instant;
 use vakt_ebpf::{Attached, Unavailable};
 
 use crate::family::{Families, Family, label};
-use sockets::Sockets;
+use sockets::{Check, Sockets};
 
 /// The kernel measures what the programs cost in one round of this many: measuring costs some 40 ns a run itself.
 const COST_EVERY: u32 = 60;
+
+/// Connections are counted in /proc in one round of this many: the kernel goes through its whole hash table for it (5 ms
+/// where that has 262,144 places). In between the last count is shown.
+const CHECK_EVERY: u32 = 12;
 
 /// The groups, and what reading them needs.
 pub struct Groups {
     groups: Vec<(&'static str, Result<Attached, String>)>,
     /// Counts connections in /proc beside the programs.
     sockets: Sockets,
+    checked: Option<Check>,
     proc: PathBuf,
     round: u32,
     /// Kept while the kernel measures.
@@ -70,7 +75,7 @@ impl Groups {
             groups.iter().find(|(name, _)| *name == "tcp").and_then(|(_, outcome)| outcome.as_ref().ok());
         let sockets = Sockets::begin(tcp, proc);
         let measuring = if wanted { vakt_ebpf::measure_cost().ok() } else { None };
-        Groups { groups, sockets, proc: proc.to_owned(), round: 0, measuring }
+        Groups { groups, sockets, checked: None, proc: proc.to_owned(), round: 0, measuring }
     }
 
     /// Whether any group is attached.
@@ -81,6 +86,15 @@ impl Groups {
     /// What every group has measured so far, and how each fared.
     pub fn read(&mut self) -> (Vec<Family>, Vec<Fared>) {
         let (mut found, mut fared) = (Families::default(), Vec::new());
+        if self.round.is_multiple_of(CHECK_EVERY) {
+            let tcp = self
+                .groups
+                .iter()
+                .find(|(name, _)| *name == "tcp")
+                .and_then(|(_, outcome)| outcome.as_ref().ok());
+            // What is wrong with the counters is said when they are read below.
+            self.checked = tcp.and_then(|group| self.sockets.check(group, &self.proc).ok().flatten());
+        }
         for (name, outcome) in &self.groups {
             let begun = Instant::now();
             let read = match outcome {
@@ -115,7 +129,7 @@ impl Groups {
             "tcp" => {
                 families::tcp(found, &group.tcp()?);
                 families::edges(found, &group.edges()?);
-                if let Some(check) = self.sockets.check(group, &self.proc)? {
+                if let Some(check) = self.checked {
                     families::connections(found, check);
                 }
             }

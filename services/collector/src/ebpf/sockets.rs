@@ -5,8 +5,13 @@ use std::path::Path;
 
 use vakt_ebpf::{Attached, Unavailable};
 
+use crate::files::content;
+
 /// Times that both are read again when connections came or went in between; then the last pair is taken.
 const TRIES_MAX: u32 = 4;
+
+/// What is read of /proc/net/tcp at once: some 1,700 sockets.
+const TABLE_BYTES: usize = 256 << 10;
 
 /// `01` in the state column of /proc/net/tcp (include/net/tcp_states.h).
 const ESTABLISHED: &str = "01";
@@ -59,9 +64,11 @@ fn both(tcp: &Attached, proc: &Path) -> Result<Option<(f64, f64)>, Unavailable> 
 }
 
 fn listed(proc: &Path) -> Option<f64> {
-    let four = std::fs::read_to_string(proc.join("net/tcp")).ok()?;
+    // In few large pieces: the kernel goes through its whole table from the start for each.
+    let mut buffer = vec![0; TABLE_BYTES];
+    let four = content(&proc.join("net/tcp"), false, &mut buffer)?;
     // A kernel without IPv6 has no such file.
-    let six = std::fs::read_to_string(proc.join("net/tcp6")).unwrap_or_default();
+    let six = content(&proc.join("net/tcp6"), false, &mut buffer).unwrap_or_default();
     Some(established(&four) + established(&six))
 }
 

@@ -9,8 +9,10 @@ use crate::inputs::{Files, Inputs, SourceError};
 const GROUPS_MAX: usize = 300;
 
 /// What vakt_cgroup reads: three levels, as in system.slice/system-getty.slice/getty@tty1.service. Where the groups of
-/// v1 lie beside, v2 is in `unified`, one level deeper.
+/// v1 lie beside, v2 is in `unified`, and only that is read.
 pub const GROUPS: &[Files] = &[
+    Files { folder: "/sys/fs/cgroup/unified/*", names: NAMES },
+    Files { folder: "/sys/fs/cgroup/unified/*/*", names: NAMES },
     Files { folder: "/sys/fs/cgroup/*", names: NAMES },
     Files { folder: "/sys/fs/cgroup/*/*", names: NAMES },
     Files { folder: "/sys/fs/cgroup/*/*/*", names: NAMES },

@@ -194,7 +194,9 @@ mod tests {
             replacement: "$1".into(),
             action: Action::LabelDrop,
         };
-        assert!(steps(&[step.clone()]).unwrap_err().contains("step 0 of relabelling: regex \"(\""));
+        assert!(
+            steps(std::slice::from_ref(&step)).unwrap_err().contains("step 0 of relabelling: regex \"(\"")
+        );
         let hashed =
             Relabel { action: Action::HashMod, target_label: "x".into(), regex: "a".into(), ..step.clone() };
         assert!(steps(&[hashed]).unwrap_err().contains("modulus is missing"));
