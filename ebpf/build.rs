@@ -7,7 +7,8 @@ fn main() {
     println!("cargo::rerun-if-changed=programs");
     println!("cargo::rerun-if-env-changed=CLANG");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let failure = ["runqlat"].into_iter().find_map(|name| compile(name, &out).err());
+    let failure =
+        ["runqlat", "blkio", "tcp", "process", "irq"].into_iter().find_map(|name| compile(name, &out).err());
     if let Some(reason) = failure {
         eprintln!("{reason}");
         std::process::exit(1);

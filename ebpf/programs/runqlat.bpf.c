@@ -1,26 +1,9 @@
 // Run-queue latency: how long a task that could run waited for a CPU.
 //
 // A task's wait begins when it is woken, or when it is switched out while still runnable; it ends when
-// it is switched in. Written for CO-RE: the kernel's structs are declared with just the fields that are
-// used, and their offsets are taken from the running kernel's BTF when the program is loaded.
+// it is switched in.
 
-typedef unsigned char __u8;
-typedef unsigned short __u16;
-typedef unsigned int __u32;
-typedef unsigned long long __u64;
-typedef signed int __s32;
-typedef signed long long __s64;
-typedef __u16 __be16;
-typedef __u32 __be32;
-typedef __u32 __wsum;
-
-// include/uapi/linux/bpf.h, enum bpf_map_type. Named here so that no kernel headers are needed.
-#define BPF_MAP_TYPE_ARRAY 2
-#define BPF_MAP_TYPE_PERCPU_ARRAY 6
-
-#include <bpf/bpf_helpers.h>
-
-#define ALWAYS_INLINE __attribute__((always_inline)) inline
+#include "common.h"
 
 struct task_struct {
     int pid;
@@ -35,14 +18,6 @@ struct task_struct {
 // An entry: 8 bits of pid (pids have at most 22), 56 bits of nanoseconds since boot (2.2 years). 0 is empty.
 #define TIME_BITS 56
 #define TIME_MASK ((1ULL << TIME_BITS) - 1)
-
-// Bucket i counts waits of at most 2^i microseconds, the last one all others. ebpf/src/runqlat.rs says the same.
-#define BUCKETS 26
-
-struct histogram {
-    __u64 buckets[BUCKETS];
-    __u64 sum_ns;
-};
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -68,44 +43,9 @@ static ALWAYS_INLINE void begin(__u32 pid, __u64 now)
         *entry = (__u64)(pid >> SLOT_BITS) << TIME_BITS | (now & TIME_MASK);
 }
 
-// The number of the first power of two that is not below `value`.
-static ALWAYS_INLINE __u32 power(__u64 value)
-{
-    __u32 bits = 0;
-
-    if (value <= 1)
-        return 0;
-    value -= 1;
-    if (value >> 32) {
-        value >>= 32;
-        bits += 32;
-    }
-    if (value >> 16) {
-        value >>= 16;
-        bits += 16;
-    }
-    if (value >> 8) {
-        value >>= 8;
-        bits += 8;
-    }
-    if (value >> 4) {
-        value >>= 4;
-        bits += 4;
-    }
-    if (value >> 2) {
-        value >>= 2;
-        bits += 2;
-    }
-    if (value >> 1) {
-        value >>= 1;
-        bits += 1;
-    }
-    return bits + value;
-}
-
 static ALWAYS_INLINE void end(__u32 pid, __u64 now)
 {
-    __u32 slot = pid & (SLOTS - 1), zero = 0, bucket;
+    __u32 slot = pid & (SLOTS - 1), zero = 0;
     __u64 *entry = bpf_map_lookup_elem(&waits, &slot);
     struct histogram *histogram;
     __u64 waited;
@@ -117,12 +57,7 @@ static ALWAYS_INLINE void end(__u32 pid, __u64 now)
     histogram = bpf_map_lookup_elem(&latency, &zero);
     if (!histogram)
         return;
-    bucket = power((waited + 999) / 1000);
-    if (bucket >= BUCKETS)
-        bucket = BUCKETS - 1;
-    // Per CPU and with preemption off: no other writer.
-    histogram->buckets[bucket] += 1;
-    histogram->sum_ns += waited;
+    observe(histogram, waited);
 }
 
 SEC("tp_btf/sched_wakeup")

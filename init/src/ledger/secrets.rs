@@ -1,5 +1,5 @@
-//! Secrets (SSH private keys, tokens and passwords for places elsewhere) stay in init: a document that leaves it says `(kept)` in their place, and one that
-//! comes back with that word keeps the key that is there.
+//! Secrets (SSH private keys, and what signs in to servers elsewhere) stay in init: a document that leaves it says
+//! `(kept)` in their place, and one that comes back with that word keeps the secret that is there.
 
 use std::ops::Range;
 
@@ -8,18 +8,22 @@ use toml::de::{DeTable, DeValue};
 /// Stands for a secret, both ways.
 const KEPT: &str = "\"(kept)\"";
 
-/// The values that are secret: a table, or an array of tables with names, and its keys.
-const SECRETS: [(&str, &[&str]); 2] =
-    [("ssh", &["read_key", "repair_key"]), ("forward", &["bearer", "password"])];
+/// The values that are secret: a table or an array of tables, the key that tells its elements apart, and the keys that lead
+/// to each secret in one.
+const SECRETS: [(&str, &str, &[&[&str]]); 3] = [
+    ("ssh", "", &[&["read_key"], &["repair_key"]]),
+    ("forward", "name", &[&["bearer"], &["password"]]),
+    ("scrape_job", "job_name", &[&["bearer_token"], &["basic_auth", "password"], &["tls_config", "key"]]),
+];
 
-/// A secret's place in the document: the table, the name of its element, the key.
-type Id = (&'static str, String, &'static str);
+/// What tells a secret from others: the table, the name of its element, the keys.
+type Id = (&'static str, String, &'static [&'static str]);
 
 /// The document without its secrets. One that cannot be parsed has nothing that may be shown.
 pub fn hide(text: &str) -> String {
     let mut shown = text.to_owned();
-    for (_, span) in found(text) {
-        shown.replace_range(span, KEPT);
+    for (_, place) in secrets(text) {
+        shown.replace_range(place, KEPT);
     }
     shown
 }
@@ -27,36 +31,42 @@ pub fn hide(text: &str) -> String {
 /// The document with the secrets of `present` where it says `(kept)`.
 pub fn restore(text: &str, present: &str) -> String {
     let mut whole = text.to_owned();
-    let known = found(present);
-    for (id, place) in found(text) {
+    let known = secrets(present);
+    for (id, place) in secrets(text).into_iter().filter(|(_, place)| &text[place.clone()] == KEPT) {
         // Without a secret to keep the word itself is refused as a bad key, or sent as a wrong password.
-        if let Some((_, secret)) =
-            known.iter().find(|(known, _)| *known == id && whole[place.clone()] == *KEPT)
-        {
+        if let Some((_, secret)) = known.iter().find(|(known, _)| *known == id) {
             whole.replace_range(place, &present[secret.clone()]);
         }
     }
     whole
 }
 
-/// All secrets, the last first, so that replacing one leaves the places of the others true.
-fn found(text: &str) -> Vec<(Id, Range<usize>)> {
+/// All secrets and where they stand, the last first, so that replacing one leaves the places of the others true.
+fn secrets(text: &str) -> Vec<(Id, Range<usize>)> {
     let Ok(document) = DeTable::parse(text) else { return Vec::new() };
     let mut all = Vec::new();
-    for (part, keys) in SECRETS {
+    for (part, name_key, paths) in SECRETS {
         let tables: Vec<&DeTable<'_>> = match document.get_ref().get(part).map(|value| value.get_ref()) {
             Some(DeValue::Table(table)) => vec![table],
             Some(DeValue::Array(array)) => array.iter().filter_map(|one| one.get_ref().as_table()).collect(),
             _ => Vec::new(),
         };
         for table in tables {
-            let name = table.get("name").and_then(|name| name.get_ref().as_str()).unwrap_or_default();
-            let of_key = |key: &&'static str| Some(((part, name.to_owned(), *key), table.get(*key)?.span()));
-            all.extend(keys.iter().filter_map(of_key));
+            let name = table.get(name_key).and_then(|name| name.get_ref().as_str()).unwrap_or_default();
+            for path in paths {
+                all.extend(place(table, path).map(|place| ((part, name.to_owned(), *path), place)));
+            }
         }
     }
-    all.sort_by_key(|(_, span)| std::cmp::Reverse(span.start));
+    all.sort_by_key(|(_, place)| std::cmp::Reverse(place.start));
     all
+}
+
+/// Where the value stands that `path` leads to.
+fn place(table: &DeTable<'_>, path: &[&str]) -> Option<Range<usize>> {
+    let (last, tables) = path.split_last()?;
+    let inner = tables.iter().try_fold(table, |table, key| table.get(*key)?.get_ref().as_table())?;
+    Some(inner.get(*last)?.span())
 }
 
 #[cfg(test)]
@@ -93,5 +103,25 @@ mod tests {
         let turned = format!("version = 1\n{}{}", forward("b", "(kept)"), forward("c", "(kept)"));
         let expected = format!("version = 1\n{}{}", forward("b", "two"), forward("c", "(kept)"));
         assert_eq!(restore(&turned, &present), expected);
+    }
+
+    #[test]
+    fn what_a_job_signs_in_with_is_hidden_and_comes_back_to_the_job_of_that_name() {
+        let job = |name: &str, secret: &str| {
+            format!(
+                "[[scrape_job]]\njob_name = \"{name}\"\nbearer_token = {secret}\nbasic_auth = {{ username = \"u\", password = {secret} }}\n\
+                 [scrape_job.tls_config]\nkey = {secret}\n"
+            )
+        };
+        let whole = ["version = 1\n".into(), job("a", "\"one\""), job("b", "\"two\"")].concat();
+        let shown = hide(&whole);
+        assert!(
+            !shown.contains("one") && !shown.contains("two") && shown.matches("(kept)").count() == 6,
+            "{shown}"
+        );
+        assert_eq!(restore(&shown, &whole), whole);
+        let turned = ["version = 1\n".into(), job("b", KEPT), job("new", KEPT)].concat();
+        let back = restore(&turned, &whole);
+        assert_eq!((back.matches("two").count(), back.matches("(kept)").count()), (3, 3), "{back}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::inputs::SourceError;
+
 /// A label: name and value. Labels with an empty value are left out.
 pub type Label = (&'static str, String);
 
@@ -73,4 +75,81 @@ impl Family {
     pub fn push_part(&mut self, suffix: &'static str, labels: Vec<Label>, value: f64) {
         self.rows.push(Row { suffix, labels, value });
     }
+}
+
+/// Families that are filled in any order: samples of one name stay together, as both text formats want it.
+#[derive(Debug, Default)]
+pub struct Families(Vec<Family>);
+
+impl Families {
+    /// Adds a sample to the family of this name, which is made when it is new.
+    pub fn add(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        kind: Kind,
+        help: &'static str,
+        labels: Vec<Label>,
+        value: f64,
+    ) {
+        let name = name.into();
+        // What is added next is mostly of a family that came up lately.
+        if let Some(family) = self.0.iter_mut().rev().find(|family| family.name == name) {
+            return family.push(labels, value);
+        }
+        self.0.push(Family::new(name, kind, help).with(labels, value));
+    }
+
+    /// Adds a gauge's sample.
+    pub fn gauge(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        help: &'static str,
+        labels: Vec<Label>,
+        value: f64,
+    ) {
+        self.add(name, Kind::Gauge, help, labels, value);
+    }
+
+    /// Adds a counter's sample.
+    pub fn counter(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        help: &'static str,
+        labels: Vec<Label>,
+        value: f64,
+    ) {
+        self.add(name, Kind::Counter, help, labels, value);
+    }
+
+    /// Adds a histogram's sample; `suffix` is `_bucket`, `_count` or `_sum`.
+    pub fn part(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        suffix: &'static str,
+        labels: Vec<Label>,
+        value: f64,
+    ) {
+        if !self.0.iter().any(|family| family.name == name) {
+            self.0.push(Family::new(name, Kind::Histogram, help));
+        }
+        if let Some(family) = self.0.iter_mut().rev().find(|family| family.name == name) {
+            family.push_part(suffix, labels, value);
+        }
+    }
+
+    /// The families in the order in which they came up, or [`SourceError::Absent`] when there are none.
+    pub fn or_absent(self, what: &'static str) -> Result<Vec<Family>, SourceError> {
+        if self.0.is_empty() { Err(SourceError::Absent(what)) } else { Ok(self.0) }
+    }
+
+    /// The families in the order in which they came up.
+    pub fn done(self) -> Vec<Family> {
+        self.0
+    }
+}
+
+/// One label.
+pub fn label(name: &'static str, value: &str) -> Label {
+    (name, value.to_owned())
 }

@@ -47,7 +47,8 @@ pub struct Uname {
 /// Everything that the parsers may ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Contents by path below /proc, such as `net/dev`.
+    /// Contents by path: below /proc as `net/dev`, elsewhere in full as `/sys/class/net/eth0/mtu`. A link whose name
+    /// was asked for with [`LINK`] holds where it leads.
     pub files: BTreeMap<String, String>,
     /// The file systems that are not filtered out.
     pub spaces: Vec<Space>,
@@ -55,13 +56,102 @@ pub struct Inputs {
     pub uname: Option<Uname>,
     /// Seconds since the epoch on that machine.
     pub now: Option<f64>,
+    /// The time zone there: seconds east of Greenwich, and its short name.
+    pub zone: Option<(i64, String)>,
+    /// The kernel's clock discipline.
+    pub clock: Option<Clock>,
+    /// systemd's units, one a line: name, load state, active state, sub-state, as `systemctl list-units` prints them.
+    pub units: Option<String>,
+}
+
+/// What adjtimex(2) tells, in the kernel's own units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Whether the clock counts as synchronised (the call's own answer was not TIME_ERROR).
+    pub synchronised: bool,
+    /// The fields of `struct timex`: offset, freq, maxerror, esterror, status, constant, tick, ppsfreq, jitter, shift,
+    /// stabil, jitcnt, calcnt, errcnt, stbcnt, tai.
+    pub fields: [i64; 16],
+}
+
+/// Ends the name of a file that is a link: its content is then the place where it leads.
+pub const LINK: char = '@';
+
+/// Files that a source reads: `names` below every folder that `folder` matches, where a component that ends in `*`
+/// stands for all that begin so. Names below /proc are kept without it.
+#[derive(Clone, Copy, Debug)]
+pub struct Files {
+    /// An absolute folder such as `/proc` or `/sys/class/net/*`.
+    pub folder: &'static str,
+    /// Names below it, which may have a `*` at the end of a component.
+    pub names: &'static [&'static str],
+}
+
+/// Files below /proc.
+pub const fn proc(names: &'static [&'static str]) -> Files {
+    Files { folder: "/proc", names }
+}
+
+/// The files of one thing in /sys, such as a disk.
+#[derive(Clone, Debug)]
+pub struct Device<'a> {
+    /// Its folder's name.
+    pub name: &'a str,
+    files: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Device<'a> {
+    /// A file's content without the white space around it.
+    pub fn text(&self, file: &str) -> Option<&'a str> {
+        self.files.iter().find(|(name, _)| *name == file).map(|(_, text)| text.trim())
+    }
+
+    /// A file's number, decimal or hexadecimal with `0x`.
+    pub fn number(&self, file: &str) -> Option<f64> {
+        self.text(file).and_then(integer)
+    }
+
+    /// Its files in the order of their names.
+    pub fn files(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.files.iter().map(|(name, text)| (*name, text.trim()))
+    }
+
+    /// The things in a folder of this one whose names begin with `prefix`.
+    pub fn parts(&self, prefix: &str) -> Vec<Device<'a>> {
+        grouped(self.files.iter().filter(|(name, _)| name.starts_with(prefix)).copied())
+    }
+}
+
+/// A whole number as the kernel writes it: decimal, or hexadecimal with `0x`.
+pub fn integer(text: &str) -> Option<f64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(|value| value as f64),
+        None => text
+            .parse::<i64>()
+            .map(|value| value as f64)
+            .or_else(|_| text.parse::<u64>().map(|v| v as f64))
+            .ok(),
+    }
+}
+
+/// Paths of `name/file`, sorted, as one device for each name.
+fn grouped<'a>(paths: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Device<'a>> {
+    let mut devices: Vec<Device<'a>> = Vec::new();
+    for (path, text) in paths {
+        let Some((name, file)) = path.split_once('/') else { continue };
+        match devices.last_mut() {
+            Some(device) if device.name == name => device.files.push((file, text)),
+            _ => devices.push(Device { name, files: vec![(file, text)] }),
+        }
+    }
+    devices
 }
 
 /// Why a source gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// A file is not there or may not be read.
-    #[error("/proc/{path}: {reason}")]
+    #[error("{}: {reason}", full(path))]
     Missing {
         /// The file, below /proc.
         path: String,
@@ -69,7 +159,7 @@ pub enum SourceError {
         reason: String,
     },
     /// A file is not as expected.
-    #[error("/proc/{path}: {reason}")]
+    #[error("{}: {reason}", full(path))]
     Content {
         /// The file, below /proc.
         path: String,
@@ -79,6 +169,13 @@ pub enum SourceError {
     /// Something other than a file.
     #[error("{0}")]
     Other(String),
+    /// This machine does not have what the source measures, which is no fault.
+    #[error("{0} is not on this machine")]
+    Absent(&'static str),
+}
+
+fn full(path: &str) -> String {
+    if path.starts_with('/') { path.into() } else { format!("/proc/{path}") }
 }
 
 impl Inputs {
@@ -91,6 +188,24 @@ impl Inputs {
             .get(path)
             .map(String::as_str)
             .ok_or_else(|| SourceError::Missing { path: path.into(), reason: "not there".into() })
+    }
+
+    /// The single number that a file holds.
+    ///
+    /// # Errors
+    /// [`SourceError`] when it was not read or holds something else.
+    pub fn number(&self, path: &str) -> Result<f64, SourceError> {
+        let text = self.file(path)?.trim();
+        integer(text).ok_or_else(|| content(path, format_args!("{text:?} is no number")))
+    }
+
+    /// The things in `folder` (which ends in `/`) whose names begin with `prefix`, in the order of their names.
+    pub fn devices(&self, folder: &str, prefix: &str) -> Vec<Device<'_>> {
+        let files = self
+            .files
+            .range(folder.to_owned()..)
+            .map_while(|(path, text)| path.strip_prefix(folder).map(|rest| (rest, text.as_str())));
+        grouped(files.filter(|(rest, _)| rest.starts_with(prefix)))
     }
 
     /// A file's content as the procfs crate reads it.

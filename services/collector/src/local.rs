@@ -1,6 +1,6 @@
 //! The machine that the collector runs on: reads what the sources ask for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,18 +8,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 
 use crate::family::Family;
+use crate::files::Places;
 use crate::inputs::{Inputs, Space, Uname, Usage};
-use crate::node::filesystem::{MOUNTS, mounts};
+use crate::node::filesystem::mounts;
 use crate::node::{Outcome, Source};
+use crate::{sys, systemd};
 
 /// All file systems must answer within this; statvfs on a dead NFS server hangs.
 const SPACE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the machine's files are.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Local {
-    proc: PathBuf,
-    root: PathBuf,
+    places: Places,
+    /// What files are read into, kept from round to round.
+    buffer: Vec<u8>,
     /// A thread is still waiting for a file system; no other is started until it is back.
     stuck: Arc<AtomicBool>,
 }
@@ -34,24 +37,29 @@ pub struct Scrape {
 }
 
 impl Local {
-    /// `proc` is where procfs is mounted; `root` is put before every mount point to find its file system, as
+    /// A machine whose files are at `places`; `root` is put before every mount point to find its file system, as
     /// node_exporter's `--path.rootfs`.
-    pub fn new(proc: &Path, root: &Path) -> Local {
-        Local { proc: proc.to_owned(), root: root.to_owned(), stuck: Arc::default() }
+    pub fn new(places: Places) -> Local {
+        Local { places, buffer: Vec::new(), stuck: Arc::default() }
     }
 
     /// Reads and parses the sources one after the other.
-    pub async fn scrape(&self, sources: &[Source]) -> Scrape {
+    pub async fn scrape(&mut self, sources: &[Source]) -> Scrape {
         let (mut inputs, mut scrape) = (Inputs::default(), Scrape::default());
         for source in sources {
             let begun = Instant::now();
-            for path in source.files {
-                self.read(path, &mut inputs);
+            for files in source.files {
+                self.places.read(files, &mut inputs, &mut self.buffer);
             }
             match source.name {
                 "filesystem" => inputs.spaces = self.spaces(&inputs).await,
                 "uname" => inputs.uname = Some(uname()),
-                "time" => inputs.now = Some(now()),
+                "time" => {
+                    inputs.now = Some(now());
+                    inputs.zone = Some(sys::zone(now() as i64));
+                }
+                "timex" => inputs.clock = sys::clock(),
+                "systemd" => inputs.units = systemd::listed().await,
                 _ => {}
             }
             let error = match (source.parse)(&inputs) {
@@ -67,25 +75,6 @@ impl Local {
         scrape
     }
 
-    /// Reads a file unless it was read already; one that cannot be read is missing from the inputs, and the
-    /// source that needs it says so.
-    fn read(&self, path: &str, inputs: &mut Inputs) {
-        if inputs.files.contains_key(path) {
-            return;
-        }
-        // PID 1's view is the machine's; in a sandbox it may be closed, and then the own one is there.
-        let places: &[&str] = match path {
-            MOUNTS => &[MOUNTS, "self/mountinfo"],
-            "net/dev" => &["1/net/dev", "net/dev"],
-            "net/sockstat" => &["1/net/sockstat", "net/sockstat"],
-            _ => &[path],
-        };
-        let text = places.iter().find_map(|place| std::fs::read_to_string(self.proc.join(place)).ok());
-        if let Some(text) = text {
-            inputs.files.insert(path.to_owned(), text);
-        }
-    }
-
     async fn spaces(&self, inputs: &Inputs) -> Vec<Space> {
         let Ok(mounts) = mounts(inputs) else { return Vec::new() };
         let points: Vec<String> =
@@ -97,7 +86,7 @@ impl Local {
         if self.stuck.swap(true, Ordering::Relaxed) {
             return unanswered("mountpoint timeout");
         }
-        let (stuck, root, asked) = (self.stuck.clone(), self.root.clone(), points.clone());
+        let (stuck, root, asked) = (self.stuck.clone(), self.places.root.clone(), points.clone());
         let asking = tokio::task::spawn_blocking(move || {
             let spaces: Vec<Space> = asked.into_iter().map(|point| space(&root, point)).collect();
             stuck.store(false, Ordering::Relaxed);
@@ -112,7 +101,7 @@ impl Local {
 
 fn space(root: &Path, mount_point: String) -> Space {
     let path = root.join(mount_point.trim_start_matches('/'));
-    let usage = rustix::fs::statvfs(&path).map_err(|error| error.to_string()).map(|found| {
+    let usage = rustix::fs::statvfs(&path).map_err(reason).map(|found| {
         let block = found.f_frsize as f64;
         Usage {
             size: found.f_blocks as f64 * block,
@@ -123,6 +112,12 @@ fn space(root: &Path, mount_point: String) -> Space {
         }
     });
     Space { mount_point, usage }
+}
+
+/// The errno's text in lower case, as node_exporter has it.
+fn reason(error: rustix::io::Errno) -> String {
+    let text = std::io::Error::from(error).to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// What the running kernel calls itself.

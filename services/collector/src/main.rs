@@ -8,8 +8,10 @@
 
 mod api;
 mod board;
+mod ebpf;
 mod exposition;
 mod family;
+mod files;
 mod inputs;
 mod local;
 mod node;
@@ -18,9 +20,12 @@ mod outbox;
 mod peers;
 mod push;
 mod remote;
-mod runqueue;
+#[cfg(test)]
+mod room;
+mod scrape;
 mod serve;
 mod sys;
+mod systemd;
 
 use std::process::ExitCode;
 

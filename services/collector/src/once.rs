@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::ebpf::Groups;
 use crate::exposition::openmetrics;
+use crate::files::Places;
 use crate::local::Local;
 use crate::node::{SOURCES, Source, outcomes};
-use crate::runqueue::RunQueueSource;
 
 /// Prints this machine's metrics once, as OpenMetrics.
 #[derive(Args)]
@@ -24,9 +25,18 @@ pub struct Once {
     /// Where procfs is mounted.
     #[arg(long, default_value = "/proc", value_name = "DIR")]
     pub procfs: PathBuf,
+    /// Where sysfs is mounted.
+    #[arg(long, default_value = "/sys", value_name = "DIR")]
+    pub sysfs: PathBuf,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
+}
+
+impl Once {
+    fn places(&self) -> Places {
+        Places { proc: self.procfs.clone(), sys: self.sysfs.clone(), root: self.rootfs.clone() }
+    }
 }
 
 /// A time such as `5s`, `5` or `2m`: 1 second to 1 hour.
@@ -55,20 +65,21 @@ pub async fn run(args: Once) -> Result<()> {
     let sources = chosen(&args.families)?;
     let mut families = Vec::new();
     if let Some(time) = args.ebpf {
-        let run_queue = RunQueueSource::attach(true);
-        if let RunQueueSource::Attached(_) = &run_queue {
+        let mut groups = Groups::attach(true, &args.procfs);
+        if groups.any() {
             tokio::time::sleep(time).await;
         }
-        match run_queue.read() {
-            Ok(family) => families.push(family),
-            Err(reason) => eprintln!("run-queue latency: {reason}"),
+        let (read, fared) = groups.read();
+        families.extend(read);
+        for (name, error) in fared.into_iter().filter_map(|fared| Some((fared.name, fared.error?))) {
+            eprintln!("{name}: {error}");
         }
     }
-    let scrape = Local::new(&args.procfs, &args.rootfs).scrape(&sources).await;
+    let scrape = Local::new(args.places()).scrape(&sources).await;
     families.extend(scrape.families);
     families.extend(outcomes(&scrape.outcomes));
     for outcome in scrape.outcomes {
-        if let Some(error) = outcome.error {
+        if let Some(error) = outcome.fault() {
             eprintln!("{}: {error}", outcome.name);
         }
     }

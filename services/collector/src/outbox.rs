@@ -41,8 +41,12 @@ pub struct Outbox {
 impl Outbox {
     /// Packs families of one machine, all with the same time, and queues them.
     pub fn put(&self, families: &[Family], instance: &str, time_ms: i64) {
-        let series = series(families, instance, time_ms);
-        match encode(&series) {
+        self.put_series(&series(families, instance, time_ms), instance);
+    }
+
+    /// Packs series that have all their labels, and queues them.
+    pub fn put_series(&self, series: &[TimeSeries], instance: &str) {
+        match encode(series) {
             Ok(body) => self.queue(Batch { body, samples: series.len() as u64 }),
             Err(error) => {
                 tracing::error!(%error, instance, "a round is too large to be packed and is dropped")

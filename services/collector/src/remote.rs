@@ -1,28 +1,20 @@
 //! A peer's files over SSH: the one command that prints them, and the way back into [`Inputs`].
 //!
-//! The command needs a POSIX shell, `cat`, `date`, `uname`, and for file systems `stat` and `timeout` as coreutils and
-//! busybox have them. It changes nothing on the peer and leaves nothing behind.
+//! The command needs a POSIX shell, `grep`, `cat`, `date`, `uname`, and for file systems `stat` and `timeout` as
+//! coreutils and busybox have them; `systemctl` where systemd runs. One `grep` prints all files, each line with its
+//! path, so that their number costs no processes. It changes nothing on the peer and leaves nothing behind.
 
-use crate::inputs::{Inputs, Space, Uname, Usage};
+use std::collections::BTreeSet;
+
+use crate::inputs::{Inputs, LINK, Space, Uname, Usage};
+use crate::node::SOURCES;
 use crate::node::filesystem::{MOUNTS, TYPES_EXCLUDED};
 
 /// Begins each part of the output; the part's name follows.
 const MARK: &str = "=vakt= ";
 
-/// Files that are printed, below /proc, under the name that the sources use.
-const FILES: [(&str, &str); 11] = [
-    ("stat", "stat"),
-    ("diskstats", "diskstats"),
-    ("self/mountinfo", MOUNTS),
-    ("loadavg", "loadavg"),
-    ("meminfo", "meminfo"),
-    ("net/dev", "net/dev"),
-    ("net/sockstat", "net/sockstat"),
-    ("pressure/cpu", "pressure/cpu"),
-    ("pressure/io", "pressure/io"),
-    ("pressure/memory", "pressure/memory"),
-    ("vmstat", "vmstat"),
-];
+/// What a user who is not root is told instead of PID 1's mount table.
+const OWN_MOUNTS: &str = "self/mountinfo";
 
 /// File systems that are asked at most: each is a process on the peer.
 const SPACES_MAX: usize = 64;
@@ -33,12 +25,29 @@ const SPACE_SECONDS: u32 = 2;
 /// The command for the peer's shell.
 pub fn command() -> String {
     let mut text = String::from("LC_ALL=C; export LC_ALL\n");
-    for (path, name) in FILES {
-        text.push_str(&format!("echo '{MARK}{name}'; cat /proc/{path} 2>/dev/null\n"));
+    let (mut files, mut links) = (BTreeSet::new(), BTreeSet::new());
+    for wanted in SOURCES.iter().flat_map(|source| source.files) {
+        for name in wanted.names {
+            let name = if *name == MOUNTS { OWN_MOUNTS } else { name };
+            match name.strip_suffix(LINK) {
+                Some(link) => links.insert(format!("{}/{link}", wanted.folder)),
+                None => files.insert(format!("{}/{name}", wanted.folder)),
+            };
+        }
     }
-    text.push_str(&format!("echo '{MARK}@time'; date +%s.%N\n"));
+    let (files, links) = (Vec::from_iter(files).join(" "), Vec::from_iter(links).join(" "));
+    // A pattern without a match stays as it is written and names no file, of which grep -s says nothing.
+    text.push_str(&format!("echo '{MARK}@files'; grep -s '' /dev/null {files}\n"));
+    text.push_str(&format!(
+        "echo '{MARK}@links'; for link in {links}; do [ -e \"$link\" ] && echo \"$link $(readlink -f \"$link\")\"; done\n"
+    ));
+    text.push_str(&format!("echo '{MARK}@time'; date '+%s.%N %z %Z'\n"));
     text.push_str(&format!(
         "echo '{MARK}@uname'; uname -s; uname -r; uname -v; uname -m; uname -n; cat /proc/sys/kernel/domainname\n"
+    ));
+    text.push_str(&format!(
+        "[ -d /run/systemd/system ] && echo '{MARK}@units' && \
+         timeout -s KILL {SPACE_SECONDS} systemctl list-units --all --full --plain --no-legend --no-pager | cut -c 1-300\n"
     ));
     let skipped = TYPES_EXCLUDED.join("|");
     text.push_str(&format!(
@@ -62,15 +71,50 @@ pub fn inputs(output: &str) -> Inputs {
     for part in output.split(MARK).skip(1) {
         let Some((name, text)) = part.split_once('\n') else { continue };
         match name {
-            "@time" => inputs.now = text.trim().parse().ok(),
+            "@files" => files(text, &mut inputs),
+            "@links" => {
+                for (link, target) in text.lines().filter_map(|line| line.split_once(' ')) {
+                    inputs.files.insert(format!("{link}{LINK}"), target.to_owned());
+                }
+            }
+            "@time" => (inputs.now, inputs.zone) = time(text),
             "@uname" => inputs.uname = uname(text),
+            "@units" => inputs.units = Some(text.to_owned()),
             "@space" => inputs.spaces = text.lines().filter_map(space).collect(),
-            // `cat` printed nothing: the file is not there.
-            _ if text.is_empty() => {}
-            _ => drop(inputs.files.insert(name.to_owned(), text.to_owned())),
+            _ => {}
         }
     }
     inputs
+}
+
+/// Lines of `path:line`, put together again. Paths have no colon, but for udev's notes, which have one.
+fn files(text: &str, inputs: &mut Inputs) {
+    for line in text.lines() {
+        let skipped =
+            if line.starts_with("/run/udev/data/") { line.find(':').map_or(0, |at| at + 1) } else { 0 };
+        let Some(at) = line[skipped..].find(':') else { continue };
+        let (path, content) = (&line[..skipped + at], &line[skipped + at + 1..]);
+        let name = path.strip_prefix("/proc/").unwrap_or(path);
+        let name = if name == OWN_MOUNTS { MOUNTS } else { name };
+        let file = match inputs.files.get_mut(name) {
+            Some(file) => file,
+            None => inputs.files.entry(name.to_owned()).or_default(),
+        };
+        file.push_str(content);
+        file.push('\n');
+    }
+}
+
+/// `1795338637.123456789 +0100 CET`. busybox knows no nanoseconds and prints the rest alone.
+fn time(text: &str) -> (Option<f64>, Option<(i64, String)>) {
+    let mut words = text.split_whitespace();
+    let now = words.next().and_then(|word| word.trim_end_matches(".%N").trim_end_matches('.').parse().ok());
+    let zone = words.next().zip(words.next()).and_then(|(east, name)| {
+        let (hours, minutes) = (east.get(1..3)?.parse::<i64>().ok()?, east.get(3..5)?.parse::<i64>().ok()?);
+        let seconds = hours * 3600 + minutes * 60;
+        Some((if east.starts_with('-') { -seconds } else { seconds }, name.to_owned()))
+    });
+    (now, zone)
 }
 
 fn uname(text: &str) -> Option<Uname> {
@@ -128,7 +172,7 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::SOURCES;
+    use crate::inputs::SourceError;
 
     #[test]
     fn the_command_gives_every_source_what_it_needs() {
@@ -138,10 +182,17 @@ mod tests {
         let inputs = inputs(&String::from_utf8(output.stdout).unwrap());
         for source in SOURCES {
             let parsed = (source.parse)(&inputs);
-            let pressure_is_off =
-                source.name == "pressure" && !std::path::Path::new("/proc/pressure/io").exists();
-            assert!(parsed.is_ok() || pressure_is_off, "{source:?}: {parsed:?}");
+            let is_off = source.name == "pressure" && !std::path::Path::new("/proc/pressure/io").exists();
+            assert!(
+                parsed.is_ok() || is_off || matches!(parsed, Err(SourceError::Absent(_))),
+                "{source:?}: {parsed:?}"
+            );
         }
+        for needed in ["stat", "net/dev", MOUNTS, "sys/kernel/random/poolsize", "/sys/class/net/lo/mtu"] {
+            assert!(inputs.files.contains_key(needed), "{needed}");
+        }
+        let here = std::fs::read_to_string("/proc/sys/kernel/random/poolsize").unwrap();
+        assert_eq!(inputs.files["sys/kernel/random/poolsize"], here);
         let root = inputs.spaces.iter().find(|space| space.mount_point == "/");
         if let Some(root) = root {
             assert!(root.usage.as_ref().unwrap().size > 0.0);
@@ -150,11 +201,19 @@ mod tests {
 
     #[test]
     fn broken_output_leaves_parts_out() {
-        let text = "noise\n=vakt= loadavg\n0.1 0.2 0.3 1/2 3\n=vakt= meminfo\n=vakt= @time\nx\n=vakt= @space\n\
+        let text = "noise\n=vakt= @files\n/proc/loadavg:0.1 0.2 0.3 1/2 3\nbroken\n/proc/stat:a:b\n/proc/stat:\n\
+                    /run/udev/data/b8:0:E:X=1\n=vakt= @time\nx\n=vakt= @space\n\
                     / 4096 10 5 4 100 50\n/mnt\\040a ! stat: killed\nbroken line\n=vakt= @uname\nLinux\n";
         let inputs = inputs(text);
-        assert_eq!(inputs.files.keys().collect::<Vec<_>>(), ["loadavg"]);
+        let names: Vec<_> = inputs.files.keys().map(String::as_str).collect();
+        assert_eq!(names, ["/run/udev/data/b8:0", "loadavg", "stat"]);
+        assert_eq!(
+            (inputs.files["stat"].as_str(), inputs.files["/run/udev/data/b8:0"].as_str()),
+            ("a:b\n\n", "E:X=1\n")
+        );
         assert_eq!((inputs.now, inputs.uname.clone()), (None, None));
+        assert_eq!(time("12.5 -0130 X\n"), (Some(12.5), Some((-5400, "X".into()))));
+        assert_eq!(time("12.%N +0000 UTC\n"), (Some(12.0), Some((0, "UTC".into()))));
         assert_eq!(inputs.spaces.len(), 2);
         assert_eq!(inputs.spaces[0].usage.as_ref().unwrap().size, 40960.0);
         assert_eq!(inputs.spaces[1].mount_point, "/mnt a");

@@ -16,12 +16,14 @@ use vakt_wire::listen::{Address, Inherited};
 
 use crate::api::{Api, own_families};
 use crate::board::Board;
+use crate::ebpf::Groups;
+use crate::files::Places;
 use crate::local::{Local, now, uname};
 use crate::node::{SOURCES, outcomes};
 use crate::outbox::{Outbox, up};
 use crate::peers::Watch;
 use crate::push::{self, PushTo};
-use crate::runqueue::{self, RunQueueSource};
+use crate::scrape;
 
 /// Measures this machine and the peers, and pushes to the store until SIGTERM.
 #[derive(Args)]
@@ -44,24 +46,36 @@ pub struct Serve {
     /// Where procfs is mounted.
     #[arg(long, default_value = "/proc", value_name = "DIR")]
     pub procfs: PathBuf,
+    /// Where sysfs is mounted.
+    #[arg(long, default_value = "/sys", value_name = "DIR")]
+    pub sysfs: PathBuf,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
+}
+
+impl Serve {
+    fn places(&self) -> Places {
+        Places { proc: self.procfs.clone(), sys: self.sysfs.clone(), root: self.rootfs.clone() }
+    }
 }
 
 /// Measures, serves, drains.
 pub async fn run(args: Serve) -> Result<()> {
     let life = Life::start().context("cannot handle signals")?;
     let config = read_config(&args)?;
+    // First of all, while there is one thread: the memory that it takes is then a child's.
+    let groups = Groups::attach(config.scrape.ebpf, &args.procfs);
     let listeners = Inherited::take().http("http", &args.listen)?;
     let (board, outbox) = (Arc::new(Board::default()), Arc::new(Outbox::default()));
     let stop = life.stopping();
     let tasks = TaskTracker::new();
     let watched = watch_peers(&config, &board, &outbox, &stop, &tasks);
+    let targets = scrape::start(&config, &board, &outbox, &stop, &tasks);
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
-        local: Local::new(&args.procfs, &args.rootfs),
-        run_queue: RunQueueSource::attach(config.scrape.ebpf),
+        local: Local::new(args.places()),
+        groups,
         board: board.clone(),
         outbox: outbox.clone(),
         instance,
@@ -69,7 +83,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let every = args.interval.unwrap_or(config.scrape.interval_s.duration());
     tasks.spawn(round.repeat(every, stop.clone()));
     let sender = tokio::spawn(push::run(args.push.clone(), outbox.clone()));
-    life.ready(&format!("{watched} peers, every {every:?}"));
+    life.ready(&format!("{watched} peers, {targets} targets, every {every:?}"));
     let api = Arc::new(Api { board, outbox: outbox.clone() });
     tokio::join!(serve_all(listeners, api, stop.clone()), stop.cancelled());
     tasks.close();
@@ -123,14 +137,14 @@ fn watch_peers(
 /// This machine's rounds.
 struct Round {
     local: Local,
-    run_queue: RunQueueSource,
+    groups: Groups,
     board: Arc<Board>,
     outbox: Arc<Outbox>,
     instance: String,
 }
 
 impl Round {
-    async fn repeat(self, every: Duration, stop: CancellationToken) {
+    async fn repeat(mut self, every: Duration, stop: CancellationToken) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,21 +155,21 @@ impl Round {
         }
     }
 
-    async fn once(&self) {
+    async fn once(&mut self) {
         let time = now();
         let scrape = self.local.scrape(&SOURCES).await;
         let mut families = vec![up(true)];
         families.extend(scrape.families);
         families.extend(outcomes(&scrape.outcomes));
         for outcome in scrape.outcomes {
-            let error = outcome.error.map(|error| error.to_string());
+            let error = outcome.fault().map(ToString::to_string);
             self.board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
         }
-        let begun = std::time::Instant::now();
-        let read = self.run_queue.read();
-        let seconds = begun.elapsed().as_secs_f64();
-        self.board.note(runqueue::NAME, time, seconds, read.as_ref().err().cloned());
+        let (read, fared) = self.groups.read();
         families.extend(read);
+        for fared in fared {
+            self.board.note(&fared.name, time, fared.seconds, fared.error);
+        }
         families.extend(own_families(&self.board, &self.outbox));
         self.outbox.put(&families, &self.instance, (time * 1000.0) as i64);
     }

@@ -90,19 +90,69 @@ fn only_the_families_that_were_asked_for_are_printed() {
     assert!(others.is_empty() && samples.contains_key("node_load1"), "{others:?}");
     let refused = once(&["--families", "stranger"]);
     assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are cpu, diskstats"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are arp, bonding"));
 }
 
 #[test]
-fn ebpf_is_printed_or_the_reason_is_given() {
+fn ebpf_is_printed_or_the_reason_is_given_and_nothing_stays_behind() {
+    let before = programs();
+    // A connection and a synced file while it measures.
+    let provoking = std::thread::spawn(|| {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        while std::time::Instant::now() < until {
+            let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            drop((listener.accept().unwrap(), stream));
+            let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("provoked");
+            std::fs::write(&path, "x").unwrap();
+            std::fs::File::open(&path).unwrap().sync_all().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
     let output = once(&["--families", "time", "--ebpf", "1s"]);
+    provoking.join().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let samples = printed(output);
-    match samples.get("vakt_runqueue_latency_seconds_count") {
-        Some(&count) => {
-            assert!(count > 0.0);
-            assert_eq!(samples["vakt_runqueue_latency_seconds_bucket{le=\"+Inf\"}"], count);
+    for (group, metric) in [
+        ("runqlat", "vakt_runqueue_latency_seconds_count"),
+        ("blkio", "vakt_disk_latency_seconds_count"),
+        ("tcp", "vakt_tcp_connect_seconds_count"),
+        ("process", "vakt_process_starts_total"),
+        ("irq", "vakt_interrupts_total"),
+    ] {
+        let values: Vec<f64> =
+            samples.iter().filter(|(name, _)| name.starts_with(metric)).map(|(_, value)| *value).collect();
+        match samples[&format!("vakt_ebpf_available{{group=\"{group}\"}}")] {
+            1.0 if group == "process" => assert_eq!(values.len(), 1, "{metric}"),
+            1.0 => assert!(values.iter().sum::<f64>() > 0.0, "{metric}: {values:?}"),
+            _ => assert!(said.contains(&format!("ebpf/{group}: unavailable: cannot ")), "{said}"),
         }
-        None => assert!(said.contains("run-queue latency: unavailable: cannot "), "{said}"),
     }
+    if let Some(count) = samples.get("vakt_runqueue_latency_seconds_count") {
+        assert_eq!(samples["vakt_runqueue_latency_seconds_bucket{le=\"+Inf\"}"], *count);
+    }
+    if samples["vakt_ebpf_available{group=\"tcp\"}"] == 1.0 {
+        // Other programs of this machine may connect between the two readings.
+        assert!(samples["vakt_tcp_connections_difference"].abs() <= 5.0, "{samples:?}");
+    }
+    // Another collector on this machine may come and go meanwhile; ours must not stay.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let left: Vec<u32> = programs().difference(&before).copied().collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "programs stay behind: {left:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+/// Ids of the eBPF programs in the kernel that have a name of ours; none where we may not ask.
+fn programs() -> BTreeSet<u32> {
+    let ours = ["on_switch", "on_issue", "on_state", "on_fork", "on_soft_entry"];
+    aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| program.name_as_str().is_some_and(|name| ours.contains(&name)))
+        .map(|program| program.id())
+        .collect()
 }

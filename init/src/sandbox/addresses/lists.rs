@@ -2,7 +2,8 @@
 //!
 //! | service | may talk to |
 //! |---|---|
-//! | collector, repair | the peers; any [`unicast`] address when one of them has a name |
+//! | collector | the peers and the targets of scrape jobs; any [`unicast`] address when one of them has a name |
+//! | repair | the peers; any [`unicast`] address when one of them has a name |
 //! | update | the repository; any [`unicast`] address when it has a name; nobody without one |
 //! | egress | the places that samples are sent to; any [`unicast`] address when one has a name; nobody without one |
 //! | network | any IPv4 server that may answer DHCP, and broadcast, where an interface asks; its own link in IPv6 where one hears routers |
@@ -45,8 +46,11 @@ const LINK_V6: [Prefix; 2] = [
 /// Whom `role` may talk to under `config`, in order and without doubles. A list that would be longer than
 /// [`PREFIXES_MAX`] is that of names instead: a box with more peers watches them all the same.
 pub fn of(role: Role, config: &MachineConfig) -> Vec<Prefix> {
+    let peers = config.peers.iter().map(|peer| peer.address.as_str());
+    let targets = config.scrape_jobs.iter().flat_map(|job| &job.targets).map(|target| target.as_str());
     let mut list = match role {
-        Role::Collector | Role::Repair => hosts(config.peers.iter().map(|peer| peer.address.as_str())),
+        Role::Collector => hosts(peers.chain(targets)),
+        Role::Repair => hosts(peers),
         Role::Update => hosts(config.update.repository.iter().map(|url| authority(url.as_str()))),
         Role::Egress => hosts(config.forwards.iter().map(|forward| authority(forward.url.as_str()))),
         Role::Network => link(config),
@@ -117,6 +121,9 @@ mod tests {
     #[test]
     fn peers_by_address_are_the_whole_list() {
         let peers = [peer("a", "192.0.2.7:22"), peer("b", "[2001:db8::7]:2222"), peer("c", "192.0.2.7:23")];
+        let job = "[[scrape_job]]\njob_name = 'n'\ntargets = ['192.0.2.9:9100']\n";
+        assert_eq!(list(Role::Collector, job), ["192.0.2.9/32"]);
+        assert_eq!(list(Role::Repair, job), Vec::<String>::new());
         for role in [Role::Collector, Role::Repair] {
             assert_eq!(list(role, &peers.concat()), ["192.0.2.7/32", "2001:db8::7/128"]);
             assert_eq!(list(role, ""), Vec::<String>::new());

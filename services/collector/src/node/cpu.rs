@@ -5,6 +5,7 @@
 
 use crate::family::{Family, Kind};
 use crate::inputs::{Inputs, SourceError, content};
+use crate::node::hardware::cores::states;
 
 /// Ticks in a second in /proc: USER_HZ is 100 on every architecture that Linux runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -12,7 +13,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// The columns of a `cpu` line (proc_stat(5)); guest time is in `user` and `nice` too.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 
-/// `node_cpu_seconds_total` and `node_cpu_guest_seconds_total`.
+/// `node_cpu_seconds_total`, `node_cpu_guest_seconds_total` and what /sys says of the CPUs.
 ///
 /// # Errors
 /// When the file is missing or a line is not of numbers.
@@ -42,7 +43,9 @@ pub fn cpu(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
             guest.push(label(mode), *ticks as f64 / TICKS_PER_SECOND);
         }
     }
-    Ok(vec![guest, seconds])
+    let mut families = vec![guest, seconds];
+    families.extend(states(inputs));
+    Ok(families)
 }
 
 /// `node_boot_time_seconds`, `node_context_switches_total`, `node_forks_total`, `node_intr_total`,

@@ -2,8 +2,15 @@
 
 use procfs::{DiskStat, DiskStats};
 
-use crate::family::{Family, Kind};
-use crate::inputs::{Inputs, SourceError};
+use crate::family::{Family, Kind, Label};
+use crate::inputs::{Files, Inputs, SourceError, proc};
+
+/// What diskstats reads. udev's notes say model and serial number; a machine without udev does not have them.
+pub const FILES: &[Files] = &[
+    proc(&["diskstats"]),
+    Files { folder: "/sys/block/*", names: &["queue/rotational"] },
+    Files { folder: "/run/udev/data", names: &["b*"] },
+];
 
 /// Bytes of a sector in /proc/diskstats, whatever the disk's own is (Documentation/admin-guide/iostats.rst).
 const SECTOR_BYTES: f64 = 512.0;
@@ -94,15 +101,42 @@ const METRICS: [Metric; 17] = [
 pub fn diskstats(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let disks: DiskStats = inputs.parsed("diskstats")?;
     let mut families: Vec<Family> = METRICS.iter().map(|m| Family::new(m.name, m.kind, m.help)).collect();
+    let mut info = Family::new("node_disk_info", Kind::Gauge, "Info of /sys/block/<block_device>.");
     for disk in disks.0.iter().filter(|disk| !excluded(&disk.name)) {
+        info.push(labels(inputs, disk), 1.0);
         for (family, metric) in families.iter_mut().zip(&METRICS) {
             if let Some(value) = (metric.value)(disk) {
                 family.push(vec![("device", disk.name.clone())], value);
             }
         }
     }
+    families.push(info);
     families.retain(|family| !family.rows.is_empty());
     Ok(families)
+}
+
+fn labels(inputs: &Inputs, disk: &DiskStat) -> Vec<Label> {
+    let notes = inputs.files.get(&format!("/run/udev/data/b{}:{}", disk.major, disk.minor));
+    let notes = notes.map(String::as_str).unwrap_or_default();
+    // `E:NAME=value` is a property of the device.
+    let note = |name: &str| {
+        let properties = notes.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
+        properties.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+    };
+    let serial = ["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"].into_iter().find_map(note);
+    let turns = inputs.files.get(&format!("/sys/block/{}/queue/rotational", disk.name));
+    let turns = if turns.is_some_and(|text| text.trim() == "1") { "1" } else { "0" };
+    vec![
+        ("device", disk.name.clone()),
+        ("major", disk.major.to_string()),
+        ("minor", disk.minor.to_string()),
+        ("model", note("ID_MODEL").unwrap_or_default()),
+        ("path", note("ID_PATH").unwrap_or_default()),
+        ("revision", note("ID_REVISION").unwrap_or_default()),
+        ("rotational", turns.to_owned()),
+        ("serial", serial.unwrap_or_default()),
+        ("wwn", note("ID_WWN").unwrap_or_default()),
+    ]
 }
 
 /// node_exporter's `--collector.diskstats.device-exclude`:

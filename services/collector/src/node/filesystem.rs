@@ -38,7 +38,7 @@ pub const TYPES_EXCLUDED: [&str; 25] = [
     "tracefs",
 ];
 
-/// The mount points that count, in the table's order; of a point that is mounted over the last one.
+/// The mounts that count, in the table's order; one that differs from another in nothing that is shown, once.
 ///
 /// # Errors
 /// When the table is missing or cannot be read.
@@ -48,8 +48,12 @@ pub fn mounts(inputs: &Inputs) -> Result<Vec<MountInfo>, SourceError> {
     let mut kept: Vec<MountInfo> = Vec::new();
     for mount in table.0 {
         let point = mount.mount_point.to_string_lossy().into_owned();
-        kept.retain(|other| other.mount_point != mount.mount_point);
-        if !TYPES_EXCLUDED.contains(&mount.fs_type.as_str()) && !point_excluded(&point) {
+        let is_shown = |other: &MountInfo| {
+            (&other.mount_point, &other.fs_type, &other.mount_source, &other.majmin)
+                == (&mount.mount_point, &mount.fs_type, &mount.mount_source, &mount.majmin)
+        };
+        let is_excluded = TYPES_EXCLUDED.contains(&mount.fs_type.as_str()) || point_excluded(&point);
+        if !is_excluded && !kept.iter().any(is_shown) {
             kept.push(mount);
         }
     }
@@ -85,10 +89,16 @@ pub fn filesystem(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
         "node_filesystem_device_error",
         "Whether an error occurred while getting statistics for the given device.",
     );
+    let mut info = gauge("node_filesystem_mount_info", "Filesystem mount information.");
+    let help = "Filesystem space available including purgeable space (MacOS specific).";
+    let mut purgeable = gauge("node_filesystem_purgeable_bytes", help);
     for mount in mounts(inputs)? {
         let point = mount.mount_point.to_string_lossy().into_owned();
         let labels = labels(&mount, &point);
         let space = inputs.spaces.iter().find(|space| space.mount_point == point);
+        let is_read_only = mount.mount_options.contains_key("ro")
+            || ["ro", "emergency_ro"].iter().any(|option| mount.super_options.contains_key(*option));
+        let read_only = f64::from(u8::from(is_read_only));
         let usage = space.map_or_else(|| Err("not asked".to_owned()), |space| space.usage.clone());
         match usage {
             Ok(usage) => {
@@ -97,19 +107,30 @@ pub fn filesystem(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
                 available.push(labels.clone(), usage.available);
                 files.push(labels.clone(), usage.files);
                 files_free.push(labels.clone(), usage.files_free);
-                let read_only =
-                    mount.mount_options.contains_key("ro") || mount.super_options.contains_key("ro");
-                readonly.push(labels.clone(), f64::from(u8::from(read_only)));
+                readonly.push(labels.clone(), read_only);
+                purgeable.push(labels.clone(), 0.0);
+                info.push(place(&mount, &point), 1.0);
                 device_error.push(labels, 0.0);
             }
             Err(reason) => {
                 let mut labels = labels;
                 labels.push(("device_error", reason));
+                readonly.push(labels.clone(), read_only);
                 device_error.push(labels, 1.0);
             }
         }
     }
-    Ok(vec![available, device_error, files, files_free, free, readonly, size])
+    Ok(vec![available, device_error, files, files_free, free, info, purgeable, readonly, size])
+}
+
+fn place(mount: &MountInfo, point: &str) -> Vec<Label> {
+    let (major, minor) = mount.majmin.split_once(':').unwrap_or((&mount.majmin, ""));
+    vec![
+        ("device", mount.mount_source.clone().unwrap_or_default()),
+        ("major", major.to_owned()),
+        ("minor", minor.to_owned()),
+        ("mountpoint", point.to_owned()),
+    ]
 }
 
 fn labels(mount: &MountInfo, point: &str) -> Vec<Label> {

@@ -1,4 +1,4 @@
-//! The machine's name, kernel and clock.
+//! The machine's name and kernel.
 
 use crate::family::{Family, Kind};
 use crate::inputs::{Inputs, SourceError};
@@ -19,13 +19,4 @@ pub fn uname(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     ];
     let help = "Labeled system information as provided by the uname system call.";
     Ok(vec![Family::new("node_uname_info", Kind::Gauge, help).with(labels, 1.0)])
-}
-
-/// `node_time_seconds`.
-///
-/// # Errors
-/// When the clock was not asked.
-pub fn time(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
-    let now = inputs.now.ok_or_else(|| SourceError::Other("the time is not known".into()))?;
-    Ok(vec![Family::gauge("node_time_seconds", "System time in seconds since epoch (1970).", now)])
 }

@@ -5,26 +5,34 @@
 //! as f32, CPU numbers lost, fields of meminfo and vmstat that it does not know) or panics on what a peer may send
 //! (pressure) the file is read here.
 
+mod cgroup;
+mod clock;
 mod cpu;
 mod disk;
 pub mod filesystem;
+mod hardware;
+mod interfaces;
+mod kernel;
 mod load;
 mod machine;
 mod memory;
 mod network;
+mod stack;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 
 use crate::family::{Family, Kind};
-use crate::inputs::{Inputs, SourceError};
+use crate::inputs::{Files, Inputs, SourceError, proc};
+use hardware::{cores, firmware, power, sensors, storage};
 
 /// A source: node_exporter calls it a collector.
 #[derive(Clone, Copy)]
 pub struct Source {
     /// Its name, as in `node_scrape_collector_success{collector="…"}`.
     pub name: &'static str,
-    /// The files below /proc that it reads.
-    pub files: &'static [&'static str],
+    /// The files that it reads.
+    pub files: &'static [Files],
     /// Files to the metrics.
     pub parse: fn(&Inputs) -> Result<Vec<Family>, SourceError>,
 }
@@ -35,24 +43,54 @@ impl std::fmt::Debug for Source {
     }
 }
 
+const fn source(
+    name: &'static str,
+    files: &'static [Files],
+    parse: fn(&Inputs) -> Result<Vec<Family>, SourceError>,
+) -> Source {
+    Source { name, files, parse }
+}
+
 /// Every source, in the order of their names.
-pub const SOURCES: [Source; 12] = [
-    Source { name: "cpu", files: &["stat"], parse: cpu::cpu },
-    Source { name: "diskstats", files: &["diskstats"], parse: disk::diskstats },
-    Source { name: "filesystem", files: &[filesystem::MOUNTS], parse: filesystem::filesystem },
-    Source { name: "loadavg", files: &["loadavg"], parse: load::loadavg },
-    Source { name: "meminfo", files: &["meminfo"], parse: memory::meminfo },
-    Source { name: "netdev", files: &["net/dev"], parse: network::netdev },
-    Source {
-        name: "pressure",
-        files: &["pressure/cpu", "pressure/io", "pressure/memory"],
-        parse: load::pressure,
-    },
-    Source { name: "sockstat", files: &["net/sockstat"], parse: network::sockstat },
-    Source { name: "stat", files: &["stat"], parse: cpu::stat },
-    Source { name: "time", files: &[], parse: machine::time },
-    Source { name: "uname", files: &[], parse: machine::uname },
-    Source { name: "vmstat", files: &["vmstat"], parse: memory::vmstat },
+pub const SOURCES: [Source; 38] = [
+    source("arp", interfaces::ARP, interfaces::arp),
+    source("bonding", interfaces::BONDS, interfaces::bonding),
+    source("conntrack", stack::CONNTRACK, stack::conntrack),
+    source("cpu", &[proc(&["stat"]), cores::TOPOLOGY, cores::ISOLATED], cpu::cpu),
+    source("cpufreq", cores::FREQUENCIES, cores::cpufreq),
+    source("diskstats", disk::FILES, disk::diskstats),
+    source("dmi", firmware::DMI, firmware::dmi),
+    source("edac", cores::EDAC, cores::edac),
+    source("entropy", kernel::ENTROPY, kernel::entropy),
+    source("filefd", kernel::FILEFD, kernel::filefd),
+    source("filesystem", &[proc(&[filesystem::MOUNTS])], filesystem::filesystem),
+    source("hwmon", sensors::CHIPS, sensors::hwmon),
+    source("kernel_hung", kernel::HUNG, kernel::kernel_hung),
+    source("loadavg", &[proc(&["loadavg"])], load::loadavg),
+    source("mdadm", storage::RAID, storage::mdadm),
+    source("meminfo", &[proc(&["meminfo"])], memory::meminfo),
+    source("netclass", interfaces::CLASS, interfaces::netclass),
+    source("netdev", network::DEVICES, network::netdev),
+    source("netstat", stack::NETSTAT, stack::netstat),
+    source("nvme", storage::NVME, storage::nvme),
+    source("os", kernel::OS, kernel::os),
+    source("powersupplyclass", power::SUPPLIES, power::powersupplyclass),
+    source("pressure", &[proc(&["pressure/cpu", "pressure/io", "pressure/memory"])], load::pressure),
+    source("rapl", power::RAPL, power::rapl),
+    source("schedstat", kernel::SCHEDSTAT, kernel::schedstat),
+    source("selinux", kernel::SELINUX, kernel::selinux),
+    source("sockstat", &[proc(&["net/sockstat", "net/sockstat6"])], network::sockstat),
+    source("softnet", stack::SOFTNET, stack::softnet),
+    source("stat", &[proc(&["stat"])], cpu::stat),
+    source("systemd", systemd::UNITS, systemd::systemd),
+    source("thermal_zone", sensors::ZONES, sensors::thermal_zone),
+    source("time", clock::TIME, clock::time),
+    source("timex", &[], clock::timex),
+    source("udp_queues", stack::UDP, stack::udp_queues),
+    source("uname", &[], machine::uname),
+    source("vakt_cgroup", cgroup::GROUPS, cgroup::cgroup),
+    source("vmstat", &[proc(&["vmstat"])], memory::vmstat),
+    source("watchdog", firmware::WATCHDOGS, firmware::watchdog),
 ];
 
 /// How one source fared.
@@ -64,6 +102,13 @@ pub struct Outcome {
     pub seconds: f64,
     /// Why it gave nothing.
     pub error: Option<SourceError>,
+}
+
+impl Outcome {
+    /// Why it gave nothing, unless the machine merely does not have what it measures.
+    pub fn fault(&self) -> Option<&SourceError> {
+        self.error.as_ref().filter(|error| !matches!(error, SourceError::Absent(_)))
+    }
 }
 
 /// node_exporter's metrics about a scrape.

@@ -3,7 +3,11 @@
 use procfs::net::{DeviceStatus, InterfaceDeviceStatus};
 
 use crate::family::{Family, Kind};
-use crate::inputs::{Inputs, SourceError, content};
+use crate::inputs::{Files, Inputs, SourceError, content, proc};
+
+/// What netdev reads. What no protocol took is counted in /sys alone.
+pub const DEVICES: &[Files] =
+    &[proc(&["net/dev"]), Files { folder: "/sys/class/net/*", names: &["statistics/rx_nohandler"] }];
 
 /// Bytes of a page on the architectures that the box and its peers run on; sockstat counts memory in pages.
 const PAGE_BYTES: f64 = 4096.0;
@@ -52,7 +56,18 @@ pub fn netdev(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
         }
         family
     };
-    Ok(FIELDS.iter().map(family).collect())
+    let mut families: Vec<Family> = FIELDS.iter().map(family).collect();
+    let name = "node_network_receive_nohandler_total";
+    let mut nohandler = Family::new(name, Kind::Counter, "Network device statistic receive_nohandler.");
+    for device in inputs.devices("/sys/class/net/", "") {
+        if let Some(count) = device.number("statistics/rx_nohandler") {
+            nohandler.push(vec![("device", device.name.to_owned())], count);
+        }
+    }
+    if !nohandler.rows.is_empty() {
+        families.push(nohandler);
+    }
+    Ok(families)
 }
 
 /// `node_sockstat_<protocol>_<field>`, with `_mem_bytes` beside each `_mem`.
@@ -61,7 +76,8 @@ pub fn netdev(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
 /// When the file is missing or a field has no number.
 pub fn sockstat(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let mut families = Vec::with_capacity(24);
-    for line in inputs.file("net/sockstat")?.lines() {
+    let six = inputs.files.get("net/sockstat6").map(String::as_str).unwrap_or_default();
+    for line in inputs.file("net/sockstat")?.lines().chain(six.lines()) {
         let Some((protocol, fields)) = line.split_once(": ") else { continue };
         let words: Vec<&str> = fields.split_whitespace().collect();
         for pair in words.chunks_exact(2) {

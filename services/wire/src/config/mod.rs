@@ -10,6 +10,7 @@ mod forward;
 mod network;
 mod network_check;
 mod parse;
+mod scrape_job;
 mod slice;
 mod types;
 mod value;
@@ -21,6 +22,7 @@ pub use network::{
 };
 pub use network_check::{INTERFACES_MAX, TIME_SERVERS_MAX};
 pub use parse::{BYTES_MAX, FORWARDS_MAX, parse};
+pub use scrape_job::{Action, BasicAuth, Relabel, Scheme, ScrapeJob, ScrapeTls};
 pub use types::{Admin, MachineConfig, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
 pub use value::{
     Authorities, Cidr, Credential, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm,

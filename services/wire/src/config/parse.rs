@@ -6,6 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::network_check::contradiction;
+use super::scrape_job;
 use super::types::{MachineConfig, Peer};
 
 /// Largest document that is read: thousands of peers, and no room for an accident.
@@ -85,6 +86,7 @@ fn example(key: &str) -> Option<&'static str> {
         "ssh" => "[ssh] read_key = \"\"\"-----BEGIN OPENSSH PRIVATE KEY-----…\"\"\"",
         "peer" => "[[peer]] name = \"db1\", address = \"192.0.2.7:22\", host_key = \"ssh-ed25519 AAAA…\"",
         "scrape" => "[scrape] interval_s = 5",
+        "scrape_job" => "[[scrape_job]] job_name = \"node\", targets = [\"192.0.2.7:9100\"]",
         "update" => "[update] repository = \"https://updates.example.org/vakt\", check = \"6h\"",
         "forward" => {
             "[[forward]] name = \"central\", url = \"https://mimir.example.org/api/v1/push\", bearer = \"…\""
@@ -106,6 +108,10 @@ fn contradictions(text: &str, config: &MachineConfig) -> Result<(), ConfigError>
     if let Some(at) = config.forwards.iter().position(|one| one.user.is_some() != one.password.is_some()) {
         let reason = "user and password go together; example: user = \"vakt\", password = \"…\"".into();
         return Err(locate(text, &format!("forward[{at}]"), reason));
+    }
+    unique(text, "scrape_job", config.scrape_jobs.iter().map(|job| job.job_name.as_str()))?;
+    if let Some((key, reason)) = scrape_job::contradiction(config) {
+        return Err(locate(text, &key, reason));
     }
     if let Some((key, reason)) = contradiction(&config.network, &config.time) {
         return Err(locate(text, &key, reason));

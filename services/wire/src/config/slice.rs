@@ -14,6 +14,7 @@ impl MachineConfig {
             Role::Collector => MachineConfig {
                 peers: self.peers.clone(),
                 scrape: self.scrape.clone(),
+                scrape_jobs: self.scrape_jobs.clone(),
                 ssh: Ssh { read_key: self.ssh.read_key.clone(), repair_key: None },
                 ..base
             },

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forward::Forward;
 use super::network::{Network, Time};
+use super::scrape_job::ScrapeJob;
 use super::value::{
     Authorities, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds, Sha256Hex,
     SshKey, UserName,
@@ -39,6 +40,9 @@ pub struct MachineConfig {
     /// How the box measures itself.
     #[serde(default)]
     pub scrape: Scrape,
+    /// Endpoints that speak Prometheus' format.
+    #[serde(default, rename = "scrape_job", skip_serializing_if = "Vec::is_empty")]
+    pub scrape_jobs: Vec<ScrapeJob>,
     /// What is repaired, and how.
     #[serde(default, rename = "policy", skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
@@ -62,6 +66,7 @@ impl Default for MachineConfig {
             ssh: Ssh::default(),
             peers: Vec::new(),
             scrape: Scrape::default(),
+            scrape_jobs: Vec::new(),
             policies: Vec::new(),
             forwards: Vec::new(),
             update: Update::default(),

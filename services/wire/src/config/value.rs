@@ -269,6 +269,10 @@ impl Seconds {
         Seconds(5)
     }
 
+    pub(super) fn ten() -> Seconds {
+        Seconds(10)
+    }
+
     pub(super) fn fifteen() -> Seconds {
         Seconds(15)
     }

@@ -1,0 +1,156 @@
+//! The eBPF groups as sources: attached once, read every round, "unavailable" with the reason where the kernel refuses.
+
+mod families;
+mod sockets;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use vakt_ebpf::{Attached, Unavailable};
+
+use crate::family::{Families, Family, label};
+use sockets::{Check, Sockets};
+
+/// The kernel measures what the programs cost in one round of this many: measuring costs some 40 ns a run itself.
+const COST_EVERY: u32 = 60;
+
+/// Connections are counted in /proc in one round of this many: the kernel goes through its whole hash table for it (5 ms
+/// where that has 262,144 places). In between the last count is shown.
+const CHECK_EVERY: u32 = 12;
+
+/// The groups, and what reading them needs.
+pub struct Groups {
+    groups: Vec<(&'static str, Result<Attached, String>)>,
+    /// Counts connections in /proc beside the programs.
+    sockets: Sockets,
+    checked: Option<Check>,
+    proc: PathBuf,
+    round: u32,
+    /// Kept while the kernel measures.
+    measuring: Option<OwnedFd>,
+}
+
+/// How a group fared in a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fared {
+    /// As `ebpf/tcp`.
+    pub name: String,
+    /// Seconds that reading took.
+    pub seconds: f64,
+    /// Why it gave nothing.
+    pub error: Option<String>,
+}
+
+impl Groups {
+    /// Attaches every group when `wanted`. Call before the process has other threads: reading the kernel's types is
+    /// then a child's work (see [`vakt_ebpf::attach`]).
+    pub fn attach(wanted: bool, proc: &Path) -> Groups {
+        const NAMES: [&str; 5] = ["runqlat", "blkio", "tcp", "process", "irq"];
+        let groups: Vec<_> = if wanted {
+            vakt_ebpf::attach()
+                .into_iter()
+                .map(|(name, outcome)| (name, outcome.map_err(unavailable)))
+                .collect()
+        } else {
+            NAMES
+                .into_iter()
+                .map(|name| (name, Err("unavailable: switched off in the config".into())))
+                .collect()
+        };
+        crate::sys::trim_heap();
+        for (name, outcome) in &groups {
+            match outcome {
+                Ok(group) => {
+                    for reason in group.missing() {
+                        tracing::warn!(%reason, group = name, "a part is unavailable; the rest goes on");
+                    }
+                }
+                Err(reason) if wanted => tracing::warn!(reason, group = name, "everything else goes on"),
+                Err(_) => {}
+            }
+        }
+        let tcp =
+            groups.iter().find(|(name, _)| *name == "tcp").and_then(|(_, outcome)| outcome.as_ref().ok());
+        let sockets = Sockets::begin(tcp, proc);
+        let measuring = if wanted { vakt_ebpf::measure_cost().ok() } else { None };
+        Groups { groups, sockets, checked: None, proc: proc.to_owned(), round: 0, measuring }
+    }
+
+    /// Whether any group is attached.
+    pub fn any(&self) -> bool {
+        self.groups.iter().any(|(_, outcome)| outcome.is_ok())
+    }
+
+    /// What every group has measured so far, and how each fared.
+    pub fn read(&mut self) -> (Vec<Family>, Vec<Fared>) {
+        let (mut found, mut fared) = (Families::default(), Vec::new());
+        if self.round.is_multiple_of(CHECK_EVERY) {
+            let tcp = self
+                .groups
+                .iter()
+                .find(|(name, _)| *name == "tcp")
+                .and_then(|(_, outcome)| outcome.as_ref().ok());
+            // What is wrong with the counters is said when they are read below.
+            self.checked = tcp.and_then(|group| self.sockets.check(group, &self.proc).ok().flatten());
+        }
+        for (name, outcome) in &self.groups {
+            let begun = Instant::now();
+            let read = match outcome {
+                Ok(group) => self.read_group(name, group, &mut found).map_err(unavailable),
+                Err(reason) => Err(reason.clone()),
+            };
+            let available = f64::from(u8::from(read.is_ok()));
+            let help = "Whether a group of eBPF programs is attached and could be read.";
+            found.gauge("vakt_ebpf_available", help, vec![label("group", name)], available);
+            let seconds = begun.elapsed().as_secs_f64();
+            fared.push(Fared { name: format!("ebpf/{name}"), seconds, error: read.err() });
+        }
+        for (name, group) in
+            self.groups.iter().filter_map(|(name, outcome)| Some((name, outcome.as_ref().ok()?)))
+        {
+            families::cost(&mut found, name, group);
+        }
+        self.round += 1;
+        // The descriptor's life is what the kernel measures in.
+        self.measuring =
+            if self.round.is_multiple_of(COST_EVERY) { vakt_ebpf::measure_cost().ok() } else { None };
+        (found.done(), fared)
+    }
+
+    fn read_group(&self, name: &str, group: &Attached, found: &mut Families) -> Result<(), Unavailable> {
+        match name {
+            "runqlat" => families::run_queue(found, &group.run_queue()?),
+            "blkio" => {
+                let (disks, lost) = group.disks()?;
+                families::disks(found, &disks, lost, &disk_names(&self.proc));
+            }
+            "tcp" => {
+                families::tcp(found, &group.tcp()?);
+                families::edges(found, &group.edges()?);
+                if let Some(check) = self.checked {
+                    families::connections(found, check);
+                }
+            }
+            "process" => families::processes(found, &group.processes()?),
+            _ => families::interrupts(found, &group.interrupts()?),
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(reason: Unavailable) -> String {
+    format!("unavailable: {reason}")
+}
+
+/// Names of disks by their numbers, out of /proc/diskstats.
+fn disk_names(proc: &Path) -> BTreeMap<(u32, u32), String> {
+    let text = std::fs::read_to_string(proc.join("diskstats")).unwrap_or_default();
+    let name = |line: &str| {
+        let mut words = line.split_whitespace();
+        let numbers = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((numbers, words.next()?.to_owned()))
+    };
+    text.lines().filter_map(name).collect()
+}

@@ -1,0 +1,313 @@
+//! `vakt-collector serve` scrapes real endpoints and pushes to a sink that reads remote-write.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Everything is there within this: rounds are a second apart.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Prometheus' marker (model/value/value.go).
+const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+/// A series as it arrived: labels as `name{a="b"}` without what every one has, and the value.
+type Arrived = (String, f64);
+
+/// Reads one request and answers it. Gives the head of the request and its body.
+fn exchange<S: Read + Write>(
+    mut stream: S,
+    answer: impl FnOnce(&str) -> String,
+) -> Option<(String, Vec<u8>)> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    let head_end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        match stream.read(&mut chunk) {
+            Ok(count) if count > 0 => bytes.extend_from_slice(&chunk[..count]),
+            _ => return None,
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+    while bytes.len() < head_end + length {
+        let count = stream.read(&mut chunk).unwrap();
+        bytes.extend_from_slice(&chunk[..count]);
+    }
+    let _ = stream.write_all(answer(&head).as_bytes());
+    let _ = stream.flush();
+    Some((head, bytes[head_end..head_end + length].to_vec()))
+}
+
+fn ok(kind: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A store that hands on what it is sent.
+fn sink() -> (String, Receiver<Vec<Arrived>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if let Some((_, body)) =
+                exchange(stream, |_| "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n".into())
+            {
+                let raw = snap::raw::Decoder::new().decompress_vec(&body).unwrap();
+                let series = fields(&raw).into_iter().map(|(_, bytes)| arrived(&bytes)).collect();
+                if sender.send(series).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    (address, receiver)
+}
+
+/// The length-delimited and fixed fields of a protobuf message, in their order.
+fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let Some((&tag, rest)) = bytes.split_first() {
+        let (length, rest) = match tag & 7 {
+            1 => (8, rest),
+            kind => {
+                let (mut value, mut at) = (0_usize, 0);
+                loop {
+                    value |= usize::from(rest[at] & 0x7f) << (7 * at);
+                    at += 1;
+                    if rest[at - 1] & 0x80 == 0 {
+                        break;
+                    }
+                }
+                if kind == 0 { (0, &rest[at..]) } else { (value, &rest[at..]) }
+            }
+        };
+        found.push((tag >> 3, rest[..length].to_vec()));
+        bytes = &rest[length..];
+    }
+    found
+}
+
+fn arrived(series: &[u8]) -> Arrived {
+    let (mut labels, mut value) = (BTreeMap::new(), f64::NAN);
+    for (field, bytes) in fields(series) {
+        let parts = fields(&bytes);
+        if field == 1 {
+            let text = |part: usize| String::from_utf8(parts[part].1.clone()).unwrap();
+            labels.insert(text(0), text(1));
+        } else {
+            value = f64::from_le_bytes(parts[0].1.clone().try_into().unwrap());
+        }
+    }
+    let name = labels.remove("__name__").unwrap();
+    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    (format!("{name}{{{}}}", labels.join(",")), value)
+}
+
+/// `vakt-collector serve`, ended with the test.
+struct Collector(Child);
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(room: &Path, config: &str, sink: &str) -> Collector {
+    let file = room.join("config.toml");
+    std::fs::write(&file, format!("version = 1\n[scrape]\nebpf = false\n{config}")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_vakt-collector"))
+        .args(["serve", "--config"])
+        .arg(&file)
+        .args(["--push", &format!("http://{sink}"), "--interval", "15s", "--listen"])
+        .arg(format!("unix:{}", room.join("http.sock").display()))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Collector(child)
+}
+
+/// Waits for a body in which `wanted` finds what it looks for.
+fn wait<T>(
+    arrivals: &Receiver<Vec<Arrived>>,
+    what: &str,
+    mut wanted: impl FnMut(&[Arrived]) -> Option<T>,
+) -> T {
+    let until = Instant::now() + WITHIN;
+    let mut last = Vec::new();
+    while let Ok(series) = arrivals.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        if let Some(found) = wanted(&series) {
+            return found;
+        }
+        if series.iter().any(|(name, _)| name.contains("job=t")) {
+            last = series;
+        }
+    }
+    panic!("{what} did not come within {WITHIN:?}; last: {last:?}")
+}
+
+fn value(series: &[Arrived], name: &str) -> Option<f64> {
+    series.iter().find(|(found, _)| found == name).map(|(_, value)| *value)
+}
+
+#[test]
+fn a_target_is_scraped_relabelled_and_marked_when_it_goes() {
+    let room = tempfile::tempdir().unwrap();
+    let (sink, arrivals) = sink();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let body = Arc::new(Mutex::new(Some(
+        "# TYPE a counter\na_total{job=\"own\"} 3 # {id=\"1\"} 1\nb{secret=\"x\"} 2\ngo_x 1\n# EOF\n",
+    )));
+    let shown = body.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            exchange(stream, |head| {
+                // "u:p"
+                assert!(
+                    head.contains("authorization: basic dtpw") && head.starts_with("get /m?x=1 "),
+                    "{head}"
+                );
+                match *shown.lock().unwrap() {
+                    Some(text) => ok("application/openmetrics-text; version=1.0.0; charset=utf-8", text),
+                    None => "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".into(),
+                }
+            });
+        }
+    });
+    let config = format!(
+        "[[scrape_job]]\njob_name = \"t\"\ntargets = [\"{address}\"]\ninterval_s = 1\ntimeout_s = 1\nmetrics_path = \"/m?x=1\"\n\
+         basic_auth = {{ username = \"u\", password = \"p\" }}\nlabels = {{ env = \"test\" }}\n\
+         metric_relabel_configs = [\n{{ source_labels = [\"__name__\"], regex = \"go_.*\", action = \"drop\" }},\n\
+         {{ regex = \"secret\", action = \"labeldrop\" }} ]\n"
+    );
+    let _collector = serve(room.path(), &config, &sink);
+    let own = format!("env=test,instance={address},job=t");
+    let (a, b) =
+        (format!("a_total{{env=test,exported_job=own,instance={address},job=t}}"), format!("b{{{own}}}"));
+    let of = |name: &str| format!("{name}{{{own}}}");
+    let first = wait(&arrivals, "a scrape", |series| value(series, &of("up")).map(|_| series.to_vec()));
+    assert_eq!(
+        (value(&first, &a), value(&first, &b), value(&first, &of("up"))),
+        (Some(3.0), Some(2.0), Some(1.0)),
+        "{first:?}"
+    );
+    for (name, expected) in [
+        ("scrape_samples_scraped", 3.0),
+        ("scrape_samples_post_metric_relabeling", 2.0),
+        ("scrape_series_added", 2.0),
+    ] {
+        assert_eq!(value(&first, &of(name)), Some(expected), "{name}");
+    }
+    assert!(value(&first, &of("scrape_duration_seconds")).is_some_and(|seconds| seconds > 0.0));
+    *body.lock().unwrap() = Some("a_total{job=\"own\"} 4\n# EOF\n");
+    let second = wait(&arrivals, "the second state", |series| {
+        (value(series, &a) == Some(4.0)).then(|| series.to_vec())
+    });
+    if let Some(marker) = value(&second, &b) {
+        assert_eq!(marker.to_bits(), STALE);
+    }
+    *body.lock().unwrap() = None;
+    let third = wait(&arrivals, "a failure", |series| {
+        (value(series, &of("up")) == Some(0.0)).then(|| series.to_vec())
+    });
+    assert_eq!(value(&third, &a).map(f64::to_bits), Some(STALE), "{third:?}");
+    assert_eq!(value(&third, &of("scrape_samples_scraped")), Some(0.0));
+}
+
+#[test]
+fn a_target_that_wants_a_certificate_is_given_one_and_one_of_another_authority_is_not_believed() {
+    let room = tempfile::tempdir().unwrap();
+    let (sink, arrivals) = sink();
+    let authority = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), certificate.der().clone(), rcgen::Issuer::new(params, key))
+    };
+    let (ca, ca_der, issuer) = authority("ours");
+    let (strange, ..) = authority("another");
+    let leaf = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        (certificate, key)
+    };
+    let (server, server_key) = leaf("target.test");
+    let (client, client_key) = leaf("collector.test");
+    let address = tls_target(&ca_der, server.der().clone(), server_key.serialize_der());
+    let job = |name: &str, ca: &str, more: &str| {
+        format!(
+            "[[scrape_job]]\njob_name = \"{name}\"\nscheme = \"https\"\ntargets = [\"{address}\"]\ninterval_s = 1\ntimeout_s = 1\n\
+             bearer_token = \"abc\"\n[scrape_job.tls_config]\nca = '''\n{ca}'''\nserver_name = \"target.test\"\n{more}\n"
+        )
+    };
+    let pair = format!("cert = '''\n{}'''\nkey = '''\n{}'''", client.pem(), client_key.serialize_pem());
+    let config = [job("tgood", &ca, &pair), job("tnone", &ca, ""), job("tstrange", &strange, &pair)].concat();
+    let _collector = serve(room.path(), &config, &sink);
+    let up = |job: &str| format!("up{{instance={address},job={job}}}");
+    let mut seen = BTreeMap::new();
+    wait(&arrivals, "all three", |series| {
+        for job in ["tgood", "tnone", "tstrange"] {
+            if let Some(up) = value(series, &up(job)) {
+                seen.insert(job, up);
+            }
+        }
+        (seen.len() == 3).then_some(())
+    });
+    assert_eq!(seen, BTreeMap::from([("tgood", 1.0), ("tnone", 0.0), ("tstrange", 0.0)]));
+}
+
+/// An HTTPS server that wants a certificate of `authority` and the bearer token.
+fn tls_target(authority: &CertificateDer, certificate: CertificateDer<'static>, key: Vec<u8>) -> String {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![certificate], PrivateKeyDer::try_from(key).unwrap())
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            answer_tls(&config, stream);
+        }
+    });
+    address
+}
+
+fn answer_tls(config: &Arc<rustls::ServerConfig>, stream: TcpStream) {
+    let session = rustls::ServerConnection::new(config.clone()).unwrap();
+    let mut stream = rustls::StreamOwned::new(session, stream);
+    exchange(&mut stream, |head| {
+        if head.contains("authorization: bearer abc") {
+            ok("text/plain; version=0.0.4", "x 1\n")
+        } else {
+            "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n".into()
+        }
+    });
+    stream.conn.send_close_notify();
+    let _ = stream.flush();
+}
