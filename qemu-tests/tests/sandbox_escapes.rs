@@ -86,6 +86,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("update", "write", "/dev/vda"),
     ("update", "mknod", "/state/update/vda"),
     // What asks for the time changes no network, and nothing that others read.
+    // What writes to engines elsewhere has a queue and no other's data.
+    ("egress", "read", "/state/store"),
+    ("egress", "write", "/state/probe"),
+    ("egress", "connect", "/run/vakt/store/http.sock"),
+    ("egress", "socket", "2,2,0"),
     ("time", "set-time", ""),
     ("time", "write", "/etc/ntp-servers"),
     ("time", "read", "/state"),
@@ -128,7 +133,7 @@ const REFUSED_TO_ALL: &[(&str, &str, &[&str])] = &[
 ];
 
 /// The services of a container.
-const SERVICES: &[&str] = &["log", "store", "collector", "repair", "web"];
+const SERVICES: &[&str] = &["log", "store", "collector", "repair", "web", "egress", "time"];
 
 /// The same machinery must let the listed things through.
 const POSSIBLE: &[(&str, &str, &str)] = &[
@@ -142,6 +147,9 @@ const POSSIBLE: &[(&str, &str, &str)] = &[
     ("update", "write", "/state/update/probe"),
     ("update", "socket", "2,1,0"),
     ("update", "connect", "/run/vakt/init/http.sock"),
+    ("egress", "write", "/state/egress/probe"),
+    ("egress", "socket", "2,1,0"),
+    ("store", "connect", "/run/vakt/egress/http.sock"),
     ("time", "read", "/etc"),
     ("time", "connect", "/run/vakt/init/http.sock"),
     ("time", "socket", "2,2,0"),
