@@ -1,7 +1,7 @@
 //! Reads what the sources ask for out of /proc, /sys and a few other places, with few system calls.
 
 use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::inputs::{Files, Inputs, LINK};
@@ -31,54 +31,142 @@ pub struct Places {
     pub root: PathBuf,
 }
 
-impl Places {
-    /// Reads the files that are there and were not read before. One that is not is missing from the inputs, and the
-    /// source that needs it says so.
-    pub fn read(&self, files: &Files, inputs: &mut Inputs, buffer: &mut Vec<u8>) {
-        if files.folder == "/proc" && files.names.iter().all(|name| !name.contains('*')) {
-            for name in files.names {
-                if !inputs.files.contains_key(*name)
-                    && let Some(text) = self.proc_file(name, buffer)
-                {
-                    inputs.files.insert((*name).to_owned(), text);
-                }
-            }
-            return;
+/// A file that a pattern gave.
+#[derive(Debug)]
+struct Wanted {
+    /// Its name among the inputs.
+    key: String,
+    /// Where to open it.
+    place: PathBuf,
+    kind: Kind,
+    /// Kept open from round to round: opening costs more than reading.
+    open: Option<File>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One page at most, as those of /sys.
+    Page,
+    Long,
+    /// Its content is where it leads.
+    Link,
+}
+
+/// Files that are kept open at most; the manifest lets the service have 1,024 descriptors, for peers and targets too.
+const OPEN_MAX: usize = 400;
+
+/// Patterns are filled in anew in one round of this many: a disk or an interface that is new is seen a minute later at
+/// 5 s. One that went is seen at once.
+const FILL_EVERY: u32 = 12;
+
+/// A pattern's identity: folder and names.
+type PatternId = (&'static str, &'static [&'static str]);
+
+/// Reads files, and remembers which there are.
+#[derive(Debug, Default)]
+pub struct Reader {
+    filled: Vec<(PatternId, Vec<Wanted>)>,
+    open: usize,
+    round: u32,
+    /// What files are read into.
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// Begins a round.
+    pub fn begin(&mut self) {
+        if self.round.is_multiple_of(FILL_EVERY) {
+            self.filled.clear();
+            self.open = 0;
         }
+        self.round += 1;
+    }
+
+    /// Reads the files that are there and were not read before in this round. One that is not is missing from the
+    /// inputs, and the source that needs it says so.
+    pub fn read(&mut self, places: &Places, files: &Files, inputs: &mut Inputs) {
+        let id: PatternId = (files.folder, files.names);
+        let at = match self.filled.iter().position(|(known, _)| *known == id) {
+            Some(at) => at,
+            None => {
+                self.filled.push((id, places.wanted(files)));
+                self.filled.len() - 1
+            }
+        };
+        for wanted in &mut self.filled[at].1 {
+            if inputs.files.contains_key(&wanted.key) {
+                continue;
+            }
+            if let Some(text) = wanted.read(self.open < OPEN_MAX, &mut self.buffer) {
+                self.open += usize::from(wanted.open.is_some());
+                inputs.files.insert(wanted.key.clone(), text);
+            }
+        }
+        // What is not there is not asked for again until patterns are filled in anew.
+        self.filled[at].1.retain(|wanted| inputs.files.contains_key(&wanted.key));
+    }
+}
+
+impl Wanted {
+    fn read(&mut self, keep: bool, buffer: &mut Vec<u8>) -> Option<String> {
+        if self.kind == Kind::Link {
+            return std::fs::canonicalize(&self.place)
+                .ok()
+                .map(|target| target.to_string_lossy().into_owned());
+        }
+        let page = self.kind == Kind::Page;
+        if let Some(file) = &self.open {
+            // A thing that was taken out answers ENODEV.
+            return whole(file, page, buffer);
+        }
+        let file = File::open(&self.place).ok()?;
+        let text = whole(&file, page, buffer)?;
+        self.open = keep.then_some(file);
+        Some(text)
+    }
+}
+
+impl Places {
+    /// The files of a pattern; those without a star are not looked for: reading will tell.
+    fn wanted(&self, files: &Files) -> Vec<Wanted> {
         // Where version 1 of cgroups is, its hierarchies lie at the top, with thousands of files that are not asked for.
         let is_mixed = files.folder.starts_with(GROUPS_TOP) && !self.place(GROUPS_MARK).exists();
         if is_mixed {
-            return;
+            return Vec::new();
         }
         let mut folders = vec![String::new()];
         for component in files.folder.split('/').skip(1) {
             folders = self.step(&folders, component);
         }
+        let mut all = Vec::new();
         for folder in folders {
             for name in files.names {
                 let mut found = vec![folder.clone()];
                 for component in name.trim_end_matches(LINK).split('/') {
                     found = self.step(&found, component);
                 }
-                for path in found {
-                    self.take(path, name.ends_with(LINK), inputs, buffer);
-                }
+                all.extend(found.into_iter().map(|path| self.one(path, name.ends_with(LINK))));
             }
         }
+        all
     }
 
-    fn take(&self, path: String, link: bool, inputs: &mut Inputs, buffer: &mut Vec<u8>) {
-        let place = self.place(&path);
-        let key = path.strip_prefix("/proc/").unwrap_or(&path);
-        if link {
-            if let Ok(target) = std::fs::canonicalize(&place) {
-                inputs.files.insert(format!("{key}{LINK}"), target.to_string_lossy().into_owned());
-            }
-        } else if !inputs.files.contains_key(key)
-            && let Some(text) = content(&place, path.starts_with("/sys/"), buffer)
-        {
-            inputs.files.insert(key.to_owned(), text);
+    fn one(&self, path: String, is_link: bool) -> Wanted {
+        let (key, mut place) = (path.strip_prefix("/proc/").unwrap_or(&path), self.place(&path));
+        // PID 1's view is the machine's; in a sandbox it may be closed, and then the own one is there.
+        if key.starts_with("net/") {
+            let first = self.proc.join("1").join(key);
+            place = if File::open(&first).is_ok() { first } else { place };
+        } else if key == MOUNTS && File::open(&place).is_err() {
+            place = self.proc.join("self/mountinfo");
         }
+        let kind = match is_link {
+            true => Kind::Link,
+            false if path.starts_with("/sys/") => Kind::Page,
+            false => Kind::Long,
+        };
+        let key = if is_link { format!("{key}{LINK}") } else { key.to_owned() };
+        Wanted { key, place, kind, open: None }
     }
 
     /// The paths one component further. A plain name is not looked for: reading it will tell.
@@ -106,28 +194,19 @@ impl Places {
             },
         }
     }
-
-    /// PID 1's view is the machine's; in a sandbox it may be closed, and then the own one is there.
-    fn proc_file(&self, name: &str, buffer: &mut Vec<u8>) -> Option<String> {
-        if name == MOUNTS {
-            return content(&self.proc.join(MOUNTS), false, buffer)
-                .or_else(|| content(&self.proc.join("self/mountinfo"), false, buffer));
-        }
-        if name.starts_with("net/") {
-            return content(&self.proc.join("1").join(name), false, buffer)
-                .or_else(|| content(&self.proc.join(name), false, buffer));
-        }
-        content(&self.proc.join(name), false, buffer)
-    }
 }
 
-/// A file's content. `page` is true for files that one read gives whole.
-pub fn content(path: &Path, page: bool, buffer: &mut Vec<u8>) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+/// A file's content; `None` when it cannot be read.
+pub fn content(path: &Path, buffer: &mut Vec<u8>) -> Option<String> {
+    whole(&File::open(path).ok()?, false, buffer)
+}
+
+/// What a file holds, from its start. `page` is true for files that one read gives whole.
+fn whole(file: &File, page: bool, buffer: &mut Vec<u8>) -> Option<String> {
     let (mut length, step) = (0, if page { PAGE_BYTES } else { 8 * PAGE_BYTES });
     loop {
         buffer.resize(buffer.len().max(length + step), 0);
-        let count = file.read(&mut buffer[length..]).ok()?;
+        let count = file.read_at(&mut buffer[length..], length as u64).ok()?;
         length += count;
         if count == 0 || (page && count < PAGE_BYTES) || length > FILE_BYTES_MAX {
             return Some(String::from_utf8_lossy(&buffer[..length]).into_owned());
@@ -155,11 +234,13 @@ mod tests {
         std::os::unix::fs::symlink("eth0", room.path().join("sys/class/net/alias")).unwrap();
         let place = |name: &str| room.path().join(name);
         let places = Places { proc: place("proc"), sys: place("sys"), root: room.path().into() };
-        let (mut inputs, mut buffer) = (Inputs::default(), Vec::new());
+        let (mut inputs, mut reader) = (Inputs::default(), Reader::default());
+        reader.begin();
         let interfaces = Files { folder: "/sys/class/net/e*", names: &["mtu", "queues/rx-*/x", "speed"] };
         let link = Files { folder: "/sys/class/net", names: &["alias@"] };
-        for files in [interfaces, link, crate::inputs::proc(&["stat", "none"])] {
-            places.read(&files, &mut inputs, &mut buffer);
+        let all = [interfaces, link, crate::inputs::proc(&["stat", "none"])];
+        for files in all {
+            reader.read(&places, &files, &mut inputs);
         }
         let names: Vec<_> = inputs.files.keys().map(String::as_str).collect();
         let expected =
@@ -168,5 +249,19 @@ mod tests {
         assert!(inputs.files["/sys/class/net/alias@"].ends_with("/sys/class/net/eth0"));
         assert_eq!(inputs.files["stat"].len(), 100_000);
         assert_eq!(inputs.devices("/sys/class/net/", "e")[0].number("mtu"), Some(1500.0));
+        // The next round reads from the start what is kept open.
+        write("sys/class/net/eth0/mtu", "9000\n");
+        inputs = Inputs::default();
+        reader.begin();
+        reader.read(&places, &all[0], &mut inputs);
+        assert_eq!(inputs.devices("/sys/class/net/", "e")[0].number("mtu"), Some(9000.0));
+        // One that is new is seen when the patterns are filled in anew.
+        write("sys/class/net/eth1/mtu", "1\n");
+        for _ in 2..=FILL_EVERY {
+            inputs = Inputs::default();
+            reader.begin();
+            reader.read(&places, &all[0], &mut inputs);
+        }
+        assert_eq!(inputs.devices("/sys/class/net/", "e").len(), 2);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 
 use crate::family::Family;
-use crate::files::Places;
+use crate::files::{Places, Reader};
 use crate::inputs::{Inputs, Space, Uname, Usage};
 use crate::node::filesystem::mounts;
 use crate::node::{Outcome, Source};
@@ -21,8 +21,7 @@ const SPACE_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Local {
     places: Places,
-    /// What files are read into, kept from round to round.
-    buffer: Vec<u8>,
+    reader: Reader,
     /// A thread is still waiting for a file system; no other is started until it is back.
     stuck: Arc<AtomicBool>,
 }
@@ -40,16 +39,17 @@ impl Local {
     /// A machine whose files are at `places`; `root` is put before every mount point to find its file system, as
     /// node_exporter's `--path.rootfs`.
     pub fn new(places: Places) -> Local {
-        Local { places, buffer: Vec::new(), stuck: Arc::default() }
+        Local { places, reader: Reader::default(), stuck: Arc::default() }
     }
 
     /// Reads and parses the sources one after the other.
     pub async fn scrape(&mut self, sources: &[Source]) -> Scrape {
         let (mut inputs, mut scrape) = (Inputs::default(), Scrape::default());
+        self.reader.begin();
         for source in sources {
             let begun = Instant::now();
             for files in source.files {
-                self.places.read(files, &mut inputs, &mut self.buffer);
+                self.reader.read(&self.places, files, &mut inputs);
             }
             match source.name {
                 "filesystem" => inputs.spaces = self.spaces(&inputs).await,

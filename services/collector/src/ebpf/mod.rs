@@ -26,6 +26,8 @@ pub struct Groups {
     /// Counts connections in /proc beside the programs.
     sockets: Sockets,
     checked: Option<Check>,
+    /// What the programs cost, as it was known last.
+    cost: Vec<Family>,
     proc: PathBuf,
     round: u32,
     /// Kept while the kernel measures.
@@ -75,7 +77,15 @@ impl Groups {
             groups.iter().find(|(name, _)| *name == "tcp").and_then(|(_, outcome)| outcome.as_ref().ok());
         let sockets = Sockets::begin(tcp, proc);
         let measuring = if wanted { vakt_ebpf::measure_cost().ok() } else { None };
-        Groups { groups, sockets, checked: None, proc: proc.to_owned(), round: 0, measuring }
+        Groups {
+            groups,
+            sockets,
+            checked: None,
+            cost: Vec::new(),
+            proc: proc.to_owned(),
+            round: 0,
+            measuring,
+        }
     }
 
     /// Whether any group is attached.
@@ -107,16 +117,23 @@ impl Groups {
             let seconds = begun.elapsed().as_secs_f64();
             fared.push(Fared { name: format!("ebpf/{name}"), seconds, error: read.err() });
         }
-        for (name, group) in
-            self.groups.iter().filter_map(|(name, outcome)| Some((name, outcome.as_ref().ok()?)))
-        {
-            families::cost(&mut found, name, group);
+        // Asked for when the kernel has just measured: 28 files in /proc say it.
+        if self.measuring.is_some() || self.round == 0 {
+            let mut cost = Families::default();
+            for (name, outcome) in &self.groups {
+                if let Ok(group) = outcome {
+                    families::cost(&mut cost, name, group);
+                }
+            }
+            self.cost = cost.done();
         }
         self.round += 1;
         // The descriptor's life is what the kernel measures in.
         self.measuring =
             if self.round.is_multiple_of(COST_EVERY) { vakt_ebpf::measure_cost().ok() } else { None };
-        (found.done(), fared)
+        let mut found = found.done();
+        found.extend(self.cost.iter().cloned());
+        (found, fared)
     }
 
     fn read_group(&self, name: &str, group: &Attached, found: &mut Families) -> Result<(), Unavailable> {

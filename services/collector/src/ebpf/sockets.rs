@@ -66,9 +66,9 @@ fn both(tcp: &Attached, proc: &Path) -> Result<Option<(f64, f64)>, Unavailable> 
 fn listed(proc: &Path) -> Option<f64> {
     // In few large pieces: the kernel goes through its whole table from the start for each.
     let mut buffer = vec![0; TABLE_BYTES];
-    let four = content(&proc.join("net/tcp"), false, &mut buffer)?;
+    let four = content(&proc.join("net/tcp"), &mut buffer)?;
     // A kernel without IPv6 has no such file.
-    let six = content(&proc.join("net/tcp6"), false, &mut buffer).unwrap_or_default();
+    let six = content(&proc.join("net/tcp6"), &mut buffer).unwrap_or_default();
     Some(established(&four) + established(&six))
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::SOURCES;
 use crate::family::{Family, Kind};
-use crate::files::Places;
+use crate::files::{Places, Reader};
 use crate::inputs::{Clock, Inputs, Space, Uname, Usage};
 
 /// The files of a source that the inputs have.
@@ -33,8 +33,9 @@ fn host() -> Inputs {
         let mut inputs = Inputs { now: Some(1.5), uname: Some(Uname::default()), ..Inputs::default() };
         for proc in [folder, room.path().join("proc")] {
             let places = Places { proc, sys: room.path().join("sys"), root: room.path().into() };
+            let mut reader = Reader::default();
             for files in SOURCES.iter().flat_map(|source| source.files) {
-                places.read(files, &mut inputs, &mut Vec::new());
+                reader.read(&places, files, &mut inputs);
             }
         }
         inputs.units = Some("ssh.service loaded active running\n".into());
