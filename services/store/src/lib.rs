@@ -24,4 +24,5 @@ pub mod promql;
 mod protobuf;
 pub mod samples;
 pub mod series;
+pub mod tiers;
 pub mod wal;

@@ -28,6 +28,12 @@ pub struct Serve {
     /// How long samples are kept, such as 30d, 1y or 100y.
     #[arg(long, default_value = "1y", value_name = "TIME", value_parser = retention)]
     pub retention: Duration,
+    /// How long the buckets of a minute are kept; as long as the samples themselves when it is not given.
+    #[arg(long, value_name = "TIME", value_parser = retention)]
+    pub retention_minutes: Option<Duration>,
+    /// How long the buckets of an hour are kept, likewise.
+    #[arg(long, value_name = "TIME", value_parser = retention)]
+    pub retention_hours: Option<Duration>,
     /// How much disk the blocks may take, such as 20GB, 512MiB or 80% of the file system (or of the quota, where
     /// the directory has one); past it the oldest go. The log, the catalog and merges need the rest.
     #[arg(long, default_value = "80%", value_name = "SIZE")]
@@ -66,8 +72,10 @@ pub async fn run(args: Serve) -> Result<()> {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
     let settings = Settings {
-        retention_ms: i64::try_from(args.retention.as_millis()).unwrap_or(i64::MAX / 4),
+        retention_ms: millis(args.retention),
+        tier_retention_ms: [args.retention_minutes, args.retention_hours].map(|time| time.map_or(0, millis)),
         bytes_max: args
             .retention_size
             .bytes(&args.data)

@@ -10,6 +10,7 @@ use crate::engine::{Engine, Snapshot};
 use crate::promql::{self, Grid, QueryError, Selection, Source};
 use crate::samples::Samples;
 use crate::series::{Labels, Matcher};
+use crate::tiers::Aspect;
 
 /// Steps that a range query may have, as in Prometheus.
 const POINTS_MAX: i64 = 11_000;
@@ -37,6 +38,10 @@ impl Selection for Snapshot<'_> {
 
     fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Samples, QueryError> {
         Snapshot::read(self, index, from, to).map_err(|error| QueryError::Internal(error.to_string()))
+    }
+
+    fn coarsen(&mut self, needed_ms: i64, aspect: Aspect) {
+        Snapshot::coarsen(self, needed_ms, aspect);
     }
 }
 

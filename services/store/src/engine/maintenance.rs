@@ -81,7 +81,10 @@ fn run(engine: &Engine) {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "cannot make room on a full disk"),
         }
-        if !due && let Err(error) = engine.merge() {
+        if !due
+            && let Err(error) =
+                engine.merge().and_then(|merged| if merged { Ok(true) } else { engine.downsample() })
+        {
             tracing::warn!(%error, "merge did not happen");
             not_before = now + RETRY_AFTER;
         }

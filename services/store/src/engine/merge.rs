@@ -61,7 +61,7 @@ impl Engine {
 
     fn merge_blocks(&self, parts: &[Arc<Block>]) -> Result<(), MergeError> {
         let (first, last) = (parts[0].name, parts[parts.len() - 1].name);
-        let name = BlockName { first: first.first, last: last.last, partition: first.partition };
+        let name = BlockName { first: first.first, last: last.last, partition: first.partition, tier: None };
         let (base, _) = Partitions::span(name.partition);
         let log_up_to = parts.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
         let mut writer = BlockWriter::create(self.disk.clone(), name, base, log_up_to, Effort::Thorough)?;

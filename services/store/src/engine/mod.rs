@@ -20,6 +20,9 @@ mod select;
 mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tier_tests;
+mod tiering;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,6 +53,10 @@ pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct Settings {
     /// How long samples are kept, in milliseconds.
     pub retention_ms: i64,
+    /// How long the tiers are kept, in milliseconds: minutes, then hours. At least as long as the samples themselves.
+    pub tier_retention_ms: [i64; 2],
+    /// A partition gets tiers when it has this many samples: below, reading it raw costs as little.
+    pub tier_samples_min: u64,
     /// Bytes of blocks past which the oldest ones go.
     pub bytes_max: u64,
     /// Series that the store takes. At some 350 bytes a series in memory (10 labels, by the
@@ -70,6 +77,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             retention_ms: 365 * 86_400_000,
+            tier_retention_ms: [365 * 86_400_000; 2],
+            tier_samples_min: 1_000_000,
             bytes_max: u64::MAX,
             series_max: 1_000_000,
             source: SourceLimits { series_max: 500_000, rate_max: 1_000_000 },
@@ -97,6 +106,8 @@ struct State {
     frozen: Option<Frozen>,
     /// Sorted by first flush.
     blocks: Vec<Arc<Block>>,
+    /// Tiers made of blocks, one for each partition and width at most; in no order.
+    tiers: Vec<Arc<Block>>,
     /// The log segment that records go to.
     segment: u64,
     /// For each series the last segment that names it; 0 for none.
@@ -136,6 +147,8 @@ pub struct Levels {
     pub block_bytes: u64,
     /// Samples in all blocks.
     pub block_samples: u64,
+    /// Bytes of all tiers on disk.
+    pub tier_bytes: u64,
     /// Bytes that wait for the log.
     pub wal_waiting: u64,
 }
@@ -182,6 +195,7 @@ impl Engine {
             blocks: state.blocks.len() as u64,
             block_bytes: state.blocks.iter().map(|block| block.file_bytes()).sum(),
             block_samples: state.blocks.iter().map(|block| block.samples()).sum(),
+            tier_bytes: state.tiers.iter().map(|block| block.file_bytes()).sum(),
             wal_waiting: self.wal.waiting() as u64,
         }
     }

@@ -60,10 +60,13 @@ impl Engine {
         let in_blocks = blocks.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
         opened.log =
             wal::replay(&*disk, in_blocks, &mut registry, &mut hot).map_err(cannot("read the log"))?;
+        let next_flush = blocks.iter().map(|block| block.name.last).max().unwrap_or(0) + 1;
+        let (tiers, blocks): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| block.name.tier.is_some());
         opened.blocks = blocks.len();
         let state = State {
             named_in: Vec::new(),
-            next_flush: blocks.iter().map(|block| block.name.last).max().unwrap_or(0) + 1,
+            next_flush,
             segment: opened.log.segments.last().copied().unwrap_or(0).max(in_blocks) + 1,
             registry,
             hot,
@@ -71,6 +74,7 @@ impl Engine {
             sources: Sources::new(settings.source),
             frozen: None,
             blocks,
+            tiers,
         };
         let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));

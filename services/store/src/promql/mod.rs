@@ -29,6 +29,7 @@ pub use value::{Column, Grid, Value, is_absent, plain_number};
 
 use crate::samples::Samples;
 use crate::series::{Labels, Matcher};
+use crate::tiers::Aspect;
 
 /// How far back an instant selector looks for a sample, in milliseconds (Prometheus' default).
 pub const LOOKBACK_MS: i64 = 5 * 60 * 1000;
@@ -51,4 +52,7 @@ pub trait Selection {
     /// # Errors
     /// [`QueryError::Internal`] when they cannot be read.
     fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Samples, QueryError>;
+    /// Says before the first read that one sample for each `needed_ms` is enough, and which number of those that fall
+    /// together; what is read then may be that, or all samples.
+    fn coarsen(&mut self, _needed_ms: i64, _aspect: Aspect) {}
 }
