@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use promql_parser::parser::Expr;
 use vakt_wire::http::serve_all;
 use vakt_wire::life::Life;
 use vakt_wire::listen::{Address, Inherited};
@@ -14,7 +15,8 @@ use vakt_wire::size::Size;
 use vakt_store::api::Api;
 use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
-use vakt_store::engine::{Engine, Maintenance, Settings, SourceLimits};
+use vakt_store::engine::{Engine, KeepRule, Maintenance, RULES_MAX, Settings, SourceLimits};
+use vakt_store::promql;
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -28,6 +30,9 @@ pub struct Serve {
     /// How long samples are kept, such as 30d, 1y or 100y.
     #[arg(long, default_value = "1y", value_name = "TIME", value_parser = retention)]
     pub retention: Duration,
+    /// How long series that match a selector are kept, such as '{job="debug"}=7d'. May be repeated; the first that matches holds.
+    #[arg(long, value_name = "SELECTOR=TIME", value_parser = keep_rule)]
+    pub retention_of: Vec<KeepRule>,
     /// How long the buckets of a minute are kept; as long as the samples themselves when it is not given.
     #[arg(long, value_name = "TIME", value_parser = retention)]
     pub retention_minutes: Option<Duration>,
@@ -64,6 +69,16 @@ fn retention(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn keep_rule(text: &str) -> Result<KeepRule, String> {
+    let (selector, time) = text.rsplit_once('=').ok_or("no time; example: '{job=\"debug\"}=7d'")?;
+    let keep_ms = i64::try_from(retention(time)?.as_millis()).unwrap_or(i64::MAX / 4);
+    let matchers = match promql::parse(selector).map_err(|error| error.to_string())? {
+        Expr::VectorSelector(selected) => promql::matchers(&selected).map_err(|error| error.to_string())?,
+        _ => return Err(format!("{selector} is no selector; example: {{job=\"debug\"}}")),
+    };
+    Ok(KeepRule { matchers, keep_ms })
+}
+
 /// Opens, serves, drains, closes.
 pub async fn run(args: Serve) -> Result<()> {
     let life = Life::start().context("cannot handle signals")?;
@@ -71,10 +86,17 @@ pub async fn run(args: Serve) -> Result<()> {
     if listeners.is_empty() {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
+    if args.retention_of.len() > RULES_MAX {
+        bail!(
+            "--retention-of is given {} times; at most {RULES_MAX} rules are taken",
+            args.retention_of.len()
+        );
+    }
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
     let settings = Settings {
         retention_ms: millis(args.retention),
+        keep_rules: args.retention_of,
         tier_retention_ms: [args.retention_minutes, args.retention_hours].map(|time| time.map_or(0, millis)),
         bytes_max: args
             .retention_size

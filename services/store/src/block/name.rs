@@ -7,7 +7,7 @@ use crate::tiers::Tier;
 
 /// `<first flush, 16 hex digits>-<last flush, 16 hex digits>-<partition, decimal>.blk`, and for a tier
 /// `@<width of its buckets in ms>` before the `.blk`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockName {
     /// The first flush whose samples it holds.
     pub first: u64,

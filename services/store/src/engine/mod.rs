@@ -11,6 +11,9 @@
 
 mod flush;
 mod ingest;
+mod keep;
+#[cfg(test)]
+mod keep_tests;
 mod maintenance;
 mod merge;
 mod open;
@@ -23,12 +26,13 @@ mod tests;
 #[cfg(test)]
 mod tier_tests;
 mod tiering;
+mod trimming;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::block::Block;
+use crate::block::{Block, BlockName};
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::hot::Hot;
@@ -39,6 +43,7 @@ use crate::wal::Wal;
 use sources::Sources;
 
 pub use ingest::{Report, WriteError};
+pub use keep::{Keep, KeepRule, RULES_MAX};
 pub use maintenance::Maintenance;
 pub use open::{OpenError, Opened};
 pub use partition::Partitions;
@@ -53,6 +58,8 @@ pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct Settings {
     /// How long samples are kept, in milliseconds.
     pub retention_ms: i64,
+    /// Series that are kept shorter or longer than that.
+    pub keep_rules: Vec<KeepRule>,
     /// How long the tiers are kept, in milliseconds: minutes, then hours. At least as long as the samples themselves.
     pub tier_retention_ms: [i64; 2],
     /// A partition gets tiers when it has this many samples: below, reading it raw costs as little.
@@ -77,6 +84,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             retention_ms: 365 * 86_400_000,
+            keep_rules: Vec::new(),
             tier_retention_ms: [365 * 86_400_000; 2],
             tier_samples_min: 1_000_000,
             bytes_max: u64::MAX,
@@ -108,6 +116,8 @@ struct State {
     blocks: Vec<Arc<Block>>,
     /// Tiers made of blocks, one for each partition and width at most; in no order.
     tiers: Vec<Arc<Block>>,
+    /// When a block was looked at for samples that are too old, by the clock.
+    looked_at: hashbrown::HashMap<BlockName, i64>,
     /// The log segment that records go to.
     segment: u64,
     /// For each series the last segment that names it; 0 for none.
@@ -119,6 +129,7 @@ struct State {
 pub struct Engine {
     disk: Arc<dyn Disk>,
     settings: Settings,
+    keep: Keep,
     clock: Clock,
     counters: Arc<Counters>,
     notes: Notes,
@@ -128,6 +139,14 @@ pub struct Engine {
     /// Rung when a window is due.
     bell: Condvar,
     stopping: AtomicBool,
+}
+
+impl State {
+    /// The newest sample's time.
+    fn newest(&self) -> i64 {
+        let hot = self.hot.span().map(|(_, newest)| newest);
+        self.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN)
+    }
 }
 
 /// Numbers for `/metrics`.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, atomic::AtomicBool};
 use std::time::Instant;
 
 use super::sources::Sources;
-use super::{Clock, Engine, Settings, State};
+use super::{Clock, Engine, Keep, Settings, State};
 use crate::block::{self, Block, BlockError, BlockName};
 use crate::counters::Counters;
 use crate::disk::Disk;
@@ -66,6 +66,7 @@ impl Engine {
         opened.blocks = blocks.len();
         let state = State {
             named_in: Vec::new(),
+            looked_at: hashbrown::HashMap::new(),
             next_flush,
             segment: opened.log.segments.last().copied().unwrap_or(0).max(in_blocks) + 1,
             registry,
@@ -78,8 +79,10 @@ impl Engine {
         };
         let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
+        let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
         let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
-        let engine = Engine { disk, settings, clock, counters, notes, started, wal, state, bell, stopping };
+        let engine =
+            Engine { disk, settings, keep, clock, counters, notes, started, wal, state, bell, stopping };
         Ok((Arc::new(engine), opened))
     }
 }

@@ -16,9 +16,8 @@ impl Engine {
     /// As the disk says.
     pub fn expire(&self) -> io::Result<()> {
         let mut state = self.lock();
-        let hot = state.hot.span().map(|(_, newest)| newest);
-        let newest = state.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN);
-        let horizon = self.now().min(newest).saturating_sub(self.settings.retention_ms);
+        let newest = state.newest();
+        let horizon = self.now().min(newest).saturating_sub(self.keep.longest_ms());
         let mut expired = take(&mut state.blocks, |block| block.span().1 < horizon);
         let tier_horizon = |tier| self.now().min(newest).saturating_sub(self.tier_retention_ms(tier));
         let gone = |tier: &Block| tier.name.tier.is_some_and(|width| tier.span().1 < tier_horizon(width));

@@ -21,7 +21,6 @@ pub struct Snapshot<'a> {
     tiers: Vec<Arc<Block>>,
     used: Vec<UsedTier>,
     aspect: Aspect,
-    from: i64,
     now: i64,
     /// All blocks, those that do not overlap too.
     spans: Vec<(BlockName, (i64, i64))>,
@@ -44,7 +43,7 @@ impl Engine {
     pub fn select(&self, matchers: &[Matcher], from: i64, to: i64) -> Snapshot<'_> {
         let now = self.now();
         let asked = from;
-        let from = from.max(now.saturating_sub(self.settings.retention_ms));
+        let from = from.max(now.saturating_sub(self.keep.longest_ms()));
         let state = self.lock();
         let overlaps_tier = |tier: &&Arc<Block>| tier.span().0 <= to && tier.span().1 >= asked;
         let tiers: Vec<_> = state.tiers.iter().filter(overlaps_tier).cloned().collect();
@@ -84,7 +83,6 @@ impl Engine {
             tiers,
             used,
             aspect,
-            from,
             now,
             hot_span,
             frozen_span,
@@ -168,12 +166,15 @@ impl Snapshot<'_> {
     /// # Errors
     /// [`BlockError`]; a corrupt block has been set aside, so that another snapshot reads what is left.
     pub fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Samples, BlockError> {
-        let (id, _, hot) = &self.series[index];
-        let (asked, from) = (from, from.max(self.from));
+        let (id, labels, hot) = &self.series[index];
+        let rule = self.engine.keep.rule_of(labels);
+        let kept = self.now.saturating_sub(rule.unwrap_or(self.engine.keep.otherwise_ms));
+        let (asked, from) = (from, from.max(kept));
         let mut samples = Samples::default();
         for used in &mut self.used {
             let width = used.block.name.tier.unwrap_or(Tier::Minute);
-            let first = asked.max(self.now.saturating_sub(self.engine.tier_retention_ms(width)));
+            let kept = rule.unwrap_or_else(|| self.engine.tier_retention_ms(width));
+            let first = asked.max(self.now.saturating_sub(kept));
             let part = used
                 .block
                 .read_aspect(*id, first, to.min(used.newest), self.aspect, &mut used.cache)
