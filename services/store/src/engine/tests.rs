@@ -25,7 +25,7 @@ pub(super) const CENTURY_MS: i64 = 100 * 365 * 86_400_000;
 type Model = BTreeMap<(u8, i64), u64>;
 
 pub(super) fn settings() -> Settings {
-    Settings { retention_ms: CENTURY_MS, tier_samples_min: 1, ..Settings::default() }
+    Settings { retention_ms: CENTURY_MS, tier_samples_min: 1, tier_worth: 0, ..Settings::default() }
 }
 
 fn open(disk: &SimulatedDisk) -> Arc<Engine> {

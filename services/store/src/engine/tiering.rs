@@ -46,7 +46,19 @@ struct Part {
     first: u64,
     last: u64,
     samples: u64,
+    series: u64,
     span: (i64, i64),
+}
+
+/// Whether a tier has so much less than these blocks that it is worth its place: `worth` samples a bucket and series. Five
+/// numbers of a bucket take as much as some five samples.
+fn is_worth(parts: &[Part], tier: Tier, worth: u64) -> bool {
+    let oldest = parts.iter().map(|part| part.span.0).min().unwrap_or(0);
+    let newest = parts.iter().map(|part| part.span.1).max().unwrap_or(0);
+    let samples: u64 = parts.iter().map(|part| part.samples).sum();
+    let series = parts.iter().map(|part| part.series).max().unwrap_or(0);
+    let buckets = u128::from(newest.abs_diff(oldest)) * u128::from(series * worth);
+    buckets <= u128::from(samples) * u128::from(tier.width_ms().unsigned_abs())
 }
 
 /// The flush up to which a partition's tiers should be made now. `parts` are its raw blocks, `covered` the last flush that
@@ -75,12 +87,13 @@ impl Engine {
     /// # Errors
     /// A text that says what went wrong; nothing has changed then, besides that a corrupt block is set aside.
     pub fn downsample(&self) -> Result<bool, String> {
-        let Some(parts) = self.plan_tiers() else { return Ok(false) };
-        self.make_tiers(&parts).map_err(|error| error.to_string())?;
+        let Some((parts, tiers)) = self.plan_tiers() else { return Ok(false) };
+        self.make_tiers(&parts, &tiers).map_err(|error| error.to_string())?;
         Ok(true)
     }
 
-    fn plan_tiers(&self) -> Option<Vec<Arc<Block>>> {
+    /// The blocks of a partition, and the tiers to make of them.
+    fn plan_tiers(&self) -> Option<(Vec<Arc<Block>>, Vec<Tier>)> {
         let now = self.now();
         let state = self.lock();
         let partitions: BTreeSet<i64> = state.blocks.iter().map(|block| block.name.partition).collect();
@@ -89,20 +102,25 @@ impl Engine {
                 state.blocks.iter().filter(|block| block.name.partition == partition).collect();
             let parts: Vec<Part> = blocks.iter().map(|block| part(block)).collect();
             let over = Partitions::span(partition).1 < now.saturating_sub(OVER_AFTER_MS);
-            let covered = state.tier(partition, Tier::Minute).map_or(0, |tier| tier.name.last);
-            let up_to = plan(&parts, covered, over, self.settings.tier_samples_min)?;
-            Some(blocks.into_iter().filter(|block| block.name.last <= up_to).cloned().collect())
+            let tiers: Vec<Tier> = Tier::ALL
+                .into_iter()
+                .filter(|tier| is_worth(&parts, *tier, self.settings.tier_worth))
+                .collect();
+            let covered = |tier: &Tier| state.tier(partition, *tier).map_or(0, |block| block.name.last);
+            let up_to = plan(&parts, tiers.iter().map(covered).min()?, over, self.settings.tier_samples_min)?;
+            let blocks = blocks.into_iter().filter(|block| block.name.last <= up_to).cloned();
+            Some((blocks.collect(), tiers))
         })
     }
 
-    fn make_tiers(&self, parts: &[Arc<Block>]) -> Result<(), TierError> {
+    fn make_tiers(&self, parts: &[Arc<Block>], tiers: &[Tier]) -> Result<(), TierError> {
         let first = parts.iter().map(|block| block.name.first).min().unwrap_or(0);
         let last = parts.iter().map(|block| block.name.last).max().unwrap_or(0);
         let newest = parts.iter().map(|block| block.span().1).max().unwrap_or(i64::MIN);
         let partition = parts[0].name.partition;
         let (base, _) = Partitions::span(partition);
         let mut writers = Vec::new();
-        for tier in Tier::ALL {
+        for &tier in tiers {
             let name = BlockName { first, last, partition, tier: Some(tier) };
             let writer = BlockWriter::create(self.disk.clone(), name, base, 0, Effort::Thorough)?;
             writers.push((tier, name, writer));
@@ -165,7 +183,8 @@ impl State {
 }
 
 fn part(block: &Block) -> Part {
-    Part { first: block.name.first, last: block.name.last, samples: block.samples(), span: block.span() }
+    let (first, last) = (block.name.first, block.name.last);
+    Part { first, last, samples: block.samples(), series: block.series().count() as u64, span: block.span() }
 }
 
 #[cfg(test)]
@@ -173,8 +192,13 @@ mod tests {
     use super::*;
 
     fn check(parts: &[(u64, u64, u64)], covered: u64, over: bool, expected: Option<u64>) {
-        let part =
-            |&(first, last, samples): &(u64, u64, u64)| Part { first, last, samples, span: (0, SPAN_MIN_MS) };
+        let part = |&(first, last, samples): &(u64, u64, u64)| Part {
+            first,
+            last,
+            samples,
+            series: 1,
+            span: (0, SPAN_MIN_MS),
+        };
         let parts: Vec<_> = parts.iter().map(part).collect();
         assert_eq!(plan(&parts, covered, over, 100), expected, "{parts:?} {covered} {over}");
     }
@@ -195,8 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn a_tier_that_saves_little_is_not_made() {
+        let check = |interval: i64, tier, expected| {
+            let span = 86_400_000;
+            let part = Part {
+                first: 1,
+                last: 1,
+                samples: (100 * span / interval) as u64,
+                series: 100,
+                span: (0, span),
+            };
+            assert_eq!(is_worth(&[part], tier, 10), expected, "{interval} {tier:?}");
+        };
+        check(5_000, Tier::Minute, true);
+        check(15_000, Tier::Minute, false);
+        check(15_000, Tier::Hour, true);
+        check(600_000, Tier::Hour, false);
+    }
+
+    #[test]
     fn a_short_span_has_no_tiers() {
-        let short = Part { first: 1, last: 4, samples: 1000, span: (0, SPAN_MIN_MS - 1) };
+        let short = Part { first: 1, last: 4, samples: 1000, series: 1, span: (0, SPAN_MIN_MS - 1) };
         assert_eq!(plan(&[short], 0, true, 100), None);
     }
 }
