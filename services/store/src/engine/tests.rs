@@ -22,7 +22,7 @@ pub(super) const NOW: i64 = 1_700_000_000_000;
 /// 100 years.
 pub(super) const CENTURY_MS: i64 = 100 * 365 * 86_400_000;
 
-type Model = BTreeMap<(u8, i64), u64>;
+pub(super) type Model = BTreeMap<(u8, i64), u64>;
 
 pub(super) fn settings() -> Settings {
     Settings { retention_ms: CENTURY_MS, tier_samples_min: 1, tier_worth: 0, ..Settings::default() }
@@ -33,11 +33,11 @@ fn open(disk: &SimulatedDisk) -> Arc<Engine> {
 }
 
 /// Whether a sample of these tests is a native histogram: series 4 and 5 have both kinds.
-fn is_histogram(n: u8, bits: u64) -> bool {
+pub(super) fn is_histogram(n: u8, bits: u64) -> bool {
     n >= 4 && bits % 2 == 1
 }
 
-fn histogram(bits: u64) -> Histogram {
+pub(super) fn histogram(bits: u64) -> Histogram {
     let mut histogram = Histogram { sum: f64::from_bits(bits), integer: true, ..Histogram::default() };
     // Some layouts, so that blocks hold several chunks of them.
     histogram.positive.push((bits % 3) as i32, (bits % 1000) as f64);
