@@ -49,6 +49,10 @@ pub struct Counters {
     pub flush_errors: Count,
     /// Blocks written by merging others.
     pub merges: Count,
+    /// Blocks written anew without what was too old.
+    pub trimmed: Count,
+    /// Times that the tiers of a partition were made.
+    pub tiers: Count,
     /// Blocks set aside because they were corrupt.
     pub blocks_bad: Count,
     /// Blocks deleted because they were older than the retention.
@@ -65,7 +69,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 20] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 22] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
             ("histograms_ingested", "Native histograms accepted.", self.histograms.get()),
@@ -85,6 +89,8 @@ impl Counters {
             ("flushes", "Flushes from memory to blocks.", self.flushes.get()),
             ("flush_errors", "Flushes that failed.", self.flush_errors.get()),
             ("merges", "Merges of blocks.", self.merges.get()),
+            ("blocks_trimmed", "Blocks written anew by retention of series.", self.trimmed.get()),
+            ("tiers_made", "Times that the tiers of a partition were made.", self.tiers.get()),
             ("blocks_bad", "Blocks set aside as corrupt.", self.blocks_bad.get()),
             ("blocks_expired", "Blocks deleted by retention.", self.blocks_expired.get()),
             ("blocks_dropped_size", "Oldest blocks deleted by size.", self.blocks_dropped_size.get()),

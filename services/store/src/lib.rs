@@ -6,7 +6,9 @@
 //! [`promql`] evaluates queries over it, [`catalog`] keeps users, sessions, settings, evidence and config in redb,
 //! and [`api`] is the HTTP surface of both. It reaches out to nobody.
 //!
-//! Limits, each named where it holds: 32 MiB a write request, 64 labels a series, 1,000,000 series by default,
+//! Samples come in by [`ingest`]; [`tiers`] are what a minute and an hour of them amount to.
+//!
+//! Limits, each named where it holds: 32 MiB a write request, 64 labels a series, 1,000,000 series by default, half of them a source,
 //! 24 MiB of hot samples, 50 million samples read and 11,000 points a series a query, 256 KiB a catalog value.
 
 pub mod api;
@@ -25,4 +27,5 @@ pub mod promql;
 mod protobuf;
 pub mod samples;
 pub mod series;
+pub mod tiers;
 pub mod wal;

@@ -14,9 +14,9 @@ use vakt_wire::size::Size;
 use vakt_store::api::Api;
 use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
-use vakt_store::engine::{Engine, Maintenance, Settings, SourceLimits};
+use vakt_store::engine::{Engine, KeepRule, Maintenance, RULES_MAX, Settings, SourceLimits};
 use vakt_store::forward::Forwarder;
-use vakt_store::promql::syntax::duration_ms;
+use vakt_store::promql::syntax::{self, duration_ms};
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -30,6 +30,15 @@ pub struct Serve {
     /// How long samples are kept, such as 30d, 1y or 100y.
     #[arg(long, default_value = "1y", value_name = "TIME", value_parser = retention)]
     pub retention: Duration,
+    /// How long series that match a selector are kept, such as '{job="debug"}=7d'. May be repeated; the first that matches holds.
+    #[arg(long, value_name = "SELECTOR=TIME", value_parser = keep_rule)]
+    pub retention_of: Vec<KeepRule>,
+    /// How long the buckets of a minute are kept; as long as the samples themselves when it is not given.
+    #[arg(long, value_name = "TIME", value_parser = retention)]
+    pub retention_minutes: Option<Duration>,
+    /// How long the buckets of an hour are kept, likewise.
+    #[arg(long, value_name = "TIME", value_parser = retention)]
+    pub retention_hours: Option<Duration>,
     /// How much disk the blocks may take, such as 20GB, 512MiB or 80% of the file system (or of the quota, where
     /// the directory has one); past it the oldest go. The log, the catalog and merges need the rest.
     #[arg(long, default_value = "80%", value_name = "SIZE")]
@@ -67,6 +76,13 @@ fn retention(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn keep_rule(text: &str) -> Result<KeepRule, String> {
+    let (selector, time) = text.rsplit_once('=').ok_or("no time; example: '{job=\"debug\"}=7d'")?;
+    let keep_ms = i64::try_from(retention(time)?.as_millis()).unwrap_or(i64::MAX / 4);
+    let selected = syntax::selector(selector).map_err(|error| error.to_string())?;
+    Ok(KeepRule { matchers: selected.matchers, keep_ms })
+}
+
 /// Opens, serves, drains, closes.
 pub async fn run(args: Serve) -> Result<()> {
     let life = Life::start().context("cannot handle signals")?;
@@ -74,16 +90,19 @@ pub async fn run(args: Serve) -> Result<()> {
     if listeners.is_empty() {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
-    let forwarder = match &args.forward {
-        None => None,
-        Some(Address::Unix(socket)) => Some(Forwarder::new(socket)),
-        Some(other) => {
-            bail!("--forward {other} is no unix socket; example: --forward unix:/run/vakt/egress/http.sock")
-        }
-    };
+    let forwarder = args.forward.as_ref().map(forwarder).transpose()?;
+    if args.retention_of.len() > RULES_MAX {
+        bail!(
+            "--retention-of is given {} times; at most {RULES_MAX} rules are taken",
+            args.retention_of.len()
+        );
+    }
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
     let settings = Settings {
-        retention_ms: i64::try_from(args.retention.as_millis()).unwrap_or(i64::MAX / 4),
+        retention_ms: millis(args.retention),
+        keep_rules: args.retention_of,
+        tier_retention_ms: [args.retention_minutes, args.retention_hours].map(|time| time.map_or(0, millis)),
         bytes_max: args
             .retention_size
             .bytes(&args.data)
@@ -120,6 +139,16 @@ pub async fn run(args: Serve) -> Result<()> {
     engine.close();
     tracing::info!("store is closed");
     Ok(())
+}
+
+/// The way to egress, which is a unix socket.
+fn forwarder(address: &Address) -> Result<Forwarder> {
+    match address {
+        Address::Unix(socket) => Ok(Forwarder::new(socket)),
+        other => {
+            bail!("--forward {other} is no unix socket; example: --forward unix:/run/vakt/egress/http.sock")
+        }
+    }
 }
 
 /// Opens the catalog, and forgets what a reset of the box asks for before anybody is served.

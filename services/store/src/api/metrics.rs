@@ -24,6 +24,7 @@ impl Api {
             ("blocks", "Blocks on disk.", levels.blocks),
             ("block_bytes", "Bytes of all blocks.", levels.block_bytes),
             ("block_samples", "Samples in all blocks.", levels.block_samples),
+            ("tier_bytes", "Bytes of all tiers.", levels.tier_bytes),
             ("wal_waiting_bytes", "Bytes that wait for the log.", levels.wal_waiting),
             ("forward_missed_samples", "Samples that egress was away for.", self.missed()),
             ("catalog_up", "Whether the catalog is open.", u64::from(self.catalog.is_ok())),

@@ -11,6 +11,7 @@ use crate::engine::{Engine, Snapshot};
 use crate::promql::syntax::{Expr, Kind, kind_of, selector, type_name};
 use crate::promql::{self, Grid, Level, Outcome, QueryError, Selection, Source, Track};
 use crate::series::{Labels, Matcher};
+use crate::tiers::Aspect;
 
 /// Steps that a range query may have, as in Prometheus.
 const POINTS_MAX: i64 = 11_000;
@@ -40,6 +41,10 @@ impl Selection for Snapshot<'_> {
         Snapshot::read(self, index, from, to)
             .map(Track::from)
             .map_err(|error| QueryError::Internal(error.to_string()))
+    }
+
+    fn coarsen(&mut self, needed_ms: i64, aspect: Aspect) {
+        Snapshot::coarsen(self, needed_ms, aspect);
     }
 }
 

@@ -6,12 +6,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::format::{BlockError, FOOTER_BYTES, Footer, HEADER_BYTES, PartError, read_header};
-use super::row::{Chunk, Times, directory_bytes, read_directory};
+use super::row::{Chunk, Kind, Times, directory_bytes, read_directory};
 use super::{BlockName, index};
-use crate::codec::{histograms, times, values};
+use crate::codec::{aggregates, histograms, times, values};
 use crate::disk::{self, Disk, ReadAt};
 use crate::samples::Samples;
 use crate::series::{Registry, SeriesId};
+use crate::tiers::Aspect;
 use crate::wal;
 
 /// The first read of a row; most directories, and the whole of most rows, fit.
@@ -132,6 +133,21 @@ impl Block {
         to: i64,
         cache: &mut ColumnCache,
     ) -> Result<Samples, BlockError> {
+        self.read_aspect(id, from, to, Aspect::Last, cache)
+    }
+
+    /// As [`Block::read`]; of a tier's buckets the number that is asked for, at the end of each bucket.
+    ///
+    /// # Errors
+    /// As [`Block::read`].
+    pub fn read_aspect(
+        &self,
+        id: SeriesId,
+        from: i64,
+        to: i64,
+        aspect: Aspect,
+        cache: &mut ColumnCache,
+    ) -> Result<Samples, BlockError> {
         let mut samples = Samples::default();
         let Ok(at) = self.rows.binary_search_by_key(&id, |row| row.id) else { return Ok(samples) };
         let row = self.rows[at];
@@ -155,12 +171,20 @@ impl Block {
             }
             let broken = |error| self.corrupt(values_at, &PartError::Codec(error));
             self.times(chunk, row.offset, cache)?;
-            if chunk.histograms {
-                let decoded = histograms::decode(&values, chunk.count).map_err(broken)?;
-                samples.histograms.extend(cache.times.iter().copied().zip(decoded));
-            } else {
-                samples.values.extend_from_slice(&values::decode(&values, chunk.count).map_err(broken)?);
-                samples.times.extend_from_slice(&cache.times);
+            match chunk.kind {
+                Kind::Floats => {
+                    samples.values.extend_from_slice(&values::decode(&values, chunk.count).map_err(broken)?);
+                    samples.times.extend_from_slice(&cache.times);
+                }
+                Kind::Histograms => {
+                    let decoded = histograms::decode(&values, chunk.count).map_err(broken)?;
+                    samples.histograms.extend(cache.times.iter().copied().zip(decoded));
+                }
+                Kind::Aggregates => {
+                    for bucket in aggregates::decode(&values, &cache.times).map_err(broken)? {
+                        bucket.get(aspect).into_iter().for_each(|value| samples.push(bucket.time, value));
+                    }
+                }
             }
         }
         samples.clip(from, to);

@@ -3,7 +3,7 @@
 //! Row: varint directory length, directory, its CRC-32 (4), then the chunks' values one after the other. The
 //! directory holds for each chunk: zigzag varint oldest time - base, varint newest - oldest, varint samples,
 //! times (0: varint length and the coded times; 1: varint file offset and varint length of a time column,
-//! and its CRC-32; 2 and 3 the same for a chunk of native histograms), varint length of the values and their CRC-32.
+//! and its CRC-32; plus 2 for a chunk of native histograms, plus 4 for one of aggregates), varint length of the values and their CRC-32.
 
 use super::format::PartError;
 use crate::codec::CHUNK_SAMPLES_MAX;
@@ -11,8 +11,31 @@ use crate::protobuf::{put_varint, unzigzag, varint, zigzag};
 
 /// Bits of the byte before a chunk's times: they are in a column of the file, ...
 const COLUMN: u8 = 1;
-/// ... and the samples are native histograms.
+/// ... the samples are native histograms, or ...
 const HISTOGRAMS: u8 = 2;
+/// ... aggregates.
+const AGGREGATES: u8 = 4;
+
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Plain numbers.
+    Floats,
+    /// Native histograms.
+    Histograms,
+    /// Aggregates of a tier.
+    Aggregates,
+}
+
+impl Kind {
+    fn bits(self) -> u8 {
+        match self {
+            Kind::Floats => 0,
+            Kind::Histograms => HISTOGRAMS,
+            Kind::Aggregates => AGGREGATES,
+        }
+    }
+}
 
 /// Where a chunk's times are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +62,8 @@ pub struct Chunk {
     pub newest: i64,
     /// Samples.
     pub count: usize,
-    /// Whether its samples are native histograms.
-    pub histograms: bool,
+    /// What its samples are.
+    pub kind: Kind,
     /// Its times.
     pub times: Times,
     /// Where its values begin, from the end of the directory; set by the reader.
@@ -58,7 +81,7 @@ pub fn directory(chunks: &[Chunk], base: i64) -> Vec<u8> {
         put_varint(zigzag(chunk.oldest.wrapping_sub(base)), &mut body);
         put_varint(chunk.newest.wrapping_sub(chunk.oldest).cast_unsigned(), &mut body);
         put_varint(chunk.count as u64, &mut body);
-        let kind = if chunk.histograms { HISTOGRAMS } else { 0 };
+        let kind = chunk.kind.bits();
         match &chunk.times {
             Times::Inline(bytes) => {
                 body.push(kind);
@@ -116,24 +139,25 @@ fn read_chunk(rest: &mut &[u8], base: i64) -> Option<Chunk> {
     let count = usize::try_from(take(rest)?).ok().filter(|count| (1..=CHUNK_SAMPLES_MAX).contains(count))?;
     let (&kind, after) = rest.split_first()?;
     *rest = after;
-    let histograms = kind & HISTOGRAMS != 0;
-    let times = match kind & !HISTOGRAMS {
+    let (column, kind) = (kind & COLUMN, kind & !COLUMN);
+    let kind =
+        [Kind::Floats, Kind::Histograms, Kind::Aggregates].into_iter().find(|known| known.bits() == kind)?;
+    let times = match column {
         0 => {
             let length = usize::try_from(take(rest)?).ok()?;
             let (bytes, after) = rest.split_at_checked(length)?;
             *rest = after;
             Times::Inline(bytes.to_vec())
         }
-        COLUMN => {
+        _ => {
             let offset = take(rest)?;
             let length = u32::try_from(take(rest)?).ok()?;
             Times::Column { offset, length, crc: take_u32(rest)? }
         }
-        _ => return None,
     };
     let values_bytes = usize::try_from(take(rest)?).ok()?;
     let values_crc = take_u32(rest)?;
-    Some(Chunk { oldest, newest, count, histograms, times, values_offset: 0, values_bytes, values_crc })
+    Some(Chunk { oldest, newest, count, kind, times, values_offset: 0, values_bytes, values_crc })
 }
 
 fn take(rest: &mut &[u8]) -> Option<u64> {
@@ -159,7 +183,7 @@ mod tests {
             oldest,
             newest: oldest + 5000,
             count: 2,
-            histograms: oldest > 0,
+            kind: if oldest > 0 { Kind::Aggregates } else { Kind::Histograms },
             times,
             values_offset,
             values_bytes: 9,

@@ -8,11 +8,13 @@ use std::hash::BuildHasher;
 
 use super::format::{Footer, header};
 use super::index::IndexWriter;
-use super::row::{Chunk, Times, directory};
+use super::row::{Chunk, Kind, Times, directory};
 use super::{BlockName, FOLDER};
-use crate::codec::{CHUNK_SAMPLES_MAX, Effort, histograms, times, values};
+use crate::codec::{CHUNK_SAMPLES_MAX, Effort, aggregates, histograms, times, values};
 use crate::disk::{Append, Disk};
+use crate::histogram::Histogram;
 use crate::samples::Samples;
+use crate::tiers::Aggregate;
 
 /// Bytes that are gathered before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -79,12 +81,39 @@ impl BlockWriter {
     /// # Errors
     /// As the disk says.
     pub fn add(&mut self, key: &[u8], samples: &Samples) -> io::Result<()> {
-        let Some((oldest, newest)) = samples.span() else { return Ok(()) };
+        self.add_all(key, samples, &[])
+    }
+
+    /// Adds the aggregates of one series, and what stays of its histograms.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn add_aggregates(
+        &mut self,
+        key: &[u8],
+        aggregates: &[Aggregate],
+        histograms: Vec<(i64, Histogram)>,
+    ) -> io::Result<()> {
+        self.add_all(key, &Samples { histograms, ..Samples::default() }, aggregates)
+    }
+
+    fn add_all(&mut self, key: &[u8], samples: &Samples, aggregates: &[Aggregate]) -> io::Result<()> {
+        let ends = aggregates.first().zip(aggregates.last()).map(|(first, last)| (first.time, last.time));
+        let spans = [samples.span(), ends];
+        let oldest = spans.iter().flatten().map(|span| span.0).min();
+        let newest = spans.iter().flatten().map(|span| span.1).max();
+        let (Some(oldest), Some(newest)) = (oldest, newest) else { return Ok(()) };
         let (mut chunks, mut coded) = (Vec::new(), Vec::new());
+        for part in aggregates.chunks(CHUNK_SAMPLES_MAX) {
+            let times: Vec<i64> = part.iter().map(|aggregate| aggregate.time).collect();
+            let bytes = aggregates::encode(part, self.effort);
+            chunks.push(self.chunk(&times, Kind::Aggregates, coded.len(), &bytes));
+            coded.extend_from_slice(&bytes);
+        }
         let parts = samples.times.chunks(CHUNK_SAMPLES_MAX).zip(samples.values.chunks(CHUNK_SAMPLES_MAX));
         for (part_times, part_values) in parts {
             let bytes = values::encode(part_values, self.effort);
-            chunks.push(self.chunk(part_times, false, coded.len(), &bytes));
+            chunks.push(self.chunk(part_times, Kind::Floats, coded.len(), &bytes));
             coded.extend_from_slice(&bytes);
         }
         let mut rest = samples.histograms.as_slice();
@@ -92,7 +121,7 @@ impl BlockWriter {
             let (part, after) = rest.split_at(histograms::run(rest));
             let times: Vec<i64> = part.iter().map(|(time, _)| *time).collect();
             let bytes = histograms::encode(part, self.effort);
-            chunks.push(self.chunk(&times, true, coded.len(), &bytes));
+            chunks.push(self.chunk(&times, Kind::Histograms, coded.len(), &bytes));
             coded.extend_from_slice(&bytes);
             rest = after;
         }
@@ -102,19 +131,19 @@ impl BlockWriter {
         self.index.add(key, self.offset(), row_bytes);
         self.buffer.extend_from_slice(&directory);
         self.buffer.extend_from_slice(&coded);
-        self.footer.samples += samples.len() as u64;
+        self.footer.samples += (samples.len() + aggregates.len()) as u64;
         self.footer.series += 1;
         self.footer.oldest = self.footer.oldest.min(oldest);
         self.footer.newest = self.footer.newest.max(newest);
         if self.buffer.len() >= BUFFER_BYTES { self.write() } else { Ok(()) }
     }
 
-    fn chunk(&mut self, part_times: &[i64], histograms: bool, values_offset: usize, coded: &[u8]) -> Chunk {
+    fn chunk(&mut self, part_times: &[i64], kind: Kind, values_offset: usize, coded: &[u8]) -> Chunk {
         Chunk {
             oldest: part_times[0],
             newest: part_times[part_times.len() - 1],
             count: part_times.len(),
-            histograms,
+            kind,
             times: self.times(part_times),
             values_offset,
             values_bytes: coded.len(),

@@ -4,6 +4,7 @@
 //! closed chunks of blocks: each tries what can work and keeps the smallest. Decoders check every
 //! length, return errors and never panic, whatever the bytes.
 
+pub mod aggregates;
 pub mod bits;
 pub mod gorilla;
 pub mod histogram_stream;

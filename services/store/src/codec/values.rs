@@ -2,17 +2,23 @@
 //!
 //! Bytes: a tag, then 0: the one value that all samples have (8 bytes); 1 and 2: a decimal exponent
 //! `e` and integers `i`, packed or by pco, where every value is exactly `i / 10^e`; 3: XOR bits as in
-//! the hot codec; 4: pco over the floats. Numbers are little endian.
+//! the hot codec; 4: pco over the floats; 5: an exponent, and by pco integers `i` and distances `d`, where every value's bits are
+//! those of `i / 10^e` plus `d`. Numbers are little endian.
 
 use super::bits::{BitReader, BitWriter};
 use super::gorilla::Xor;
 use super::{CodecError, Effort, checked_count, ints, pco_bytes, pco_numbers};
+use crate::protobuf::{put_varint, varint};
 
 const CONSTANT: u8 = 0;
 const DECIMAL_PACKED: u8 = 1;
 const DECIMAL_PCO: u8 = 2;
 const XOR: u8 = 3;
 const PCO: u8 = 4;
+const NEAR: u8 = 5;
+
+/// How far a value may be from its decimal, in units in the last place: what a few sums and quotients leave behind.
+const NEAR_MAX: u64 = 1024;
 
 /// Powers of ten that decimal values are tried with; 10^6 covers microseconds in seconds.
 const POWERS: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
@@ -38,9 +44,11 @@ pub fn encode(values: &[f64], effort: Effort) -> Vec<u8> {
             let mut bits = BitWriter::default();
             let mut xor = Xor::default();
             values.iter().for_each(|value| xor.put(value.to_bits(), &mut bits));
-            match pco_bytes(values, effort) {
-                Some(pco) if pco.len() < bits.len() => tagged(PCO, &[], &pco),
-                _ => {
+            let pco = pco_bytes(values, effort).map(|pco| tagged(PCO, &[], &pco));
+            let best = pco.into_iter().chain(near(values, effort)).min_by_key(Vec::len);
+            match best.filter(|best| best.len() <= bits.len()) {
+                Some(best) => best,
+                None => {
                     let mut out = vec![XOR];
                     bits.copy_to(&mut out);
                     out
@@ -48,6 +56,35 @@ pub fn encode(values: &[f64], effort: Effort) -> Vec<u8> {
             }
         }
     }
+}
+
+/// Decimals with the noise of arithmetic, such as 51.846000000000004: the decimal and how far off the value is.
+/// Measured by examples/codecs on 17 series of which 11 have such values: 1.21 bytes a value over all in place of 1.25.
+fn near(values: &[f64], effort: Effort) -> Option<Vec<u8>> {
+    let at = |power: f64| {
+        let pairs = values.iter().map(|value| {
+            let scaled = (value * power).round_ties_even();
+            let number = (scaled.abs() < EXACT_MAX).then_some(scaled as i64)?;
+            let distance = distance(*value, number as f64 / power);
+            (distance.unsigned_abs() <= NEAR_MAX).then_some((number, distance))
+        });
+        pairs.collect::<Option<Vec<_>>>()
+    };
+    if effort == Effort::Quick {
+        return None;
+    }
+    let (exponent, pairs) =
+        POWERS.iter().enumerate().find_map(|(exponent, power)| Some((exponent, at(*power)?)))?;
+    let (numbers, distances): (Vec<i64>, Vec<i64>) = pairs.into_iter().unzip();
+    let (numbers, distances) = (pco_bytes(&numbers, effort)?, pco_bytes(&distances, effort)?);
+    let mut head = vec![exponent as u8];
+    put_varint(numbers.len() as u64, &mut head);
+    Some(tagged(NEAR, &head, &[numbers, distances].concat()))
+}
+
+/// How many floats lie between two, as their bits count.
+fn distance(value: f64, from: f64) -> i64 {
+    value.to_bits().cast_signed().wrapping_sub(from.to_bits().cast_signed())
 }
 
 fn tagged(tag: u8, head: &[u8], coded: &[u8]) -> Vec<u8> {
@@ -109,6 +146,20 @@ pub fn decode(bytes: &[u8], count: usize) -> Result<Vec<f64>, CodecError> {
             (0..count).map(|_| xor.get(&mut bits).map(f64::from_bits)).collect()
         }
         PCO => pco_numbers(rest, count),
+        NEAR => {
+            let (&exponent, rest) = rest.split_first().ok_or(CodecError::Short)?;
+            let power = *POWERS.get(usize::from(exponent)).ok_or(CodecError::Range("exponent"))?;
+            let (length, head) = varint(rest).map_err(|_| CodecError::Short)?;
+            let length = usize::try_from(length).map_err(|_| CodecError::Short)?;
+            let (numbers, distances) = rest[head..].split_at_checked(length).ok_or(CodecError::Short)?;
+            let (numbers, distances): (Vec<i64>, Vec<i64>) =
+                (pco_numbers(numbers, count)?, pco_numbers(distances, count)?);
+            let value = |(number, distance): (i64, i64)| {
+                let bits = (number as f64 / power).to_bits().cast_signed().wrapping_add(distance);
+                f64::from_bits(bits.cast_unsigned())
+            };
+            Ok(numbers.into_iter().zip(distances).map(value).collect())
+        }
         other => Err(CodecError::Tag(other)),
     }
 }
@@ -142,7 +193,27 @@ mod tests {
         check(&[9_007_199_254_740_993.0, 1.0], XOR);
     }
 
+    #[test]
+    fn decimals_with_the_noise_of_arithmetic_are_kept_with_it() {
+        let decimal = |n: u64| (40_000 + n * 7919 % 500) as f64 / 1000.0;
+        let noisy: Vec<f64> = (0..500).map(|n| f64::from_bits(decimal(n).to_bits() + n % 3)).collect();
+        check(&noisy, XOR);
+        let bytes = encode(&noisy, Effort::Thorough);
+        assert_eq!(bytes[0], NEAR);
+        for length in 0..bytes.len() {
+            let _ = decode(&bytes[..length], noisy.len());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn noise_comes_back(values in prop::collection::vec((-100_000i64..100_000, -3i64..4), 48..200)) {
+            let noisy = |(number, off): (i64, i64)| f64::from_bits((number as f64 / 1000.0).to_bits().wrapping_add_signed(off));
+            let floats: Vec<f64> = values.into_iter().map(noisy).collect();
+            let back = decode(&encode(&floats, Effort::Thorough), floats.len()).unwrap();
+            prop_assert!(back.iter().zip(&floats).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+
         #[test]
         fn any_bits_come_back(values in prop::collection::vec(prop_oneof![
             any::<u64>(), Just(0x7ff0000000000002), (0u32..1000).prop_map(|n| (f64::from(n) / 10.0).to_bits()),

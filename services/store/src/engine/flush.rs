@@ -49,7 +49,7 @@ impl Engine {
         let mut names = Vec::new();
         let partitions = partitions(&hot);
         for &partition in &partitions {
-            let name = BlockName { first: number, last: number, partition };
+            let name = BlockName { first: number, last: number, partition, tier: None };
             // Only the last block may say that the log is not needed any more: the others are in place then.
             let log_up_to = if Some(&partition) == partitions.last() { segments_up_to } else { 0 };
             if self.write_partition(&hot, &ids, name, log_up_to)? {
@@ -105,7 +105,10 @@ impl Engine {
             return;
         }
         self.counters.blocks_bad.add(1);
-        self.lock().blocks.retain(|other| other.name != block.name);
+        let mut state = self.lock();
+        state.blocks.retain(|other| other.name != block.name);
+        state.tiers.retain(|other| other.name != block.name);
+        drop(state);
         if let Err(error) = set_aside(&*self.disk, block.name, error) {
             tracing::error!(%error, block = %block.name, "cannot rename a corrupt block; the next start tries again");
         }

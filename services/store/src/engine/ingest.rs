@@ -75,7 +75,7 @@ impl Engine {
     /// no error: the [`Report`] counts them and the rest is stored. `source` is who sends, for its limits.
     pub fn write(&self, request: &WriteRequest, source: &str, done: Done) -> Result<Report, WriteError> {
         self.wal.room()?;
-        let oldest = self.now().saturating_sub(self.settings.retention_ms).max(TIME_MIN);
+        let oldest = self.now().saturating_sub(self.keep.longest_ms()).max(TIME_MIN);
         let mut report = Report::default();
         let mut record = RecordBuilder::with_capacity(request.samples.len() * RECORD_BYTES_PER_SAMPLE);
         let mut state = self.lock();

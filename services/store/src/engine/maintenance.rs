@@ -44,6 +44,11 @@ impl Maintenance {
     }
 }
 
+/// One piece of work that nobody waits for.
+fn tidy(engine: &Engine) -> Result<bool, String> {
+    Ok(engine.merge()? || engine.trim()? || engine.downsample()?)
+}
+
 fn run(engine: &Engine) {
     let mut not_before = Instant::now();
     let mut expire_at = Instant::now();
@@ -81,7 +86,7 @@ fn run(engine: &Engine) {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "cannot make room on a full disk"),
         }
-        if !due && let Err(error) = engine.merge() {
+        if !due && let Err(error) = tidy(engine) {
             tracing::warn!(%error, "merge did not happen");
             not_before = now + RETRY_AFTER;
         }

@@ -17,7 +17,7 @@ const MERGE_BLOCKS_MIN: usize = 4;
 
 /// Why a merge did not happen.
 #[derive(Debug, thiserror::Error)]
-enum MergeError {
+pub(super) enum MergeError {
     #[error(transparent)]
     Block(#[from] BlockError),
     #[error("cannot write the merged block: {0}")]
@@ -59,9 +59,10 @@ impl Engine {
         })
     }
 
-    fn merge_blocks(&self, parts: &[Arc<Block>]) -> Result<(), MergeError> {
+    /// Merges neighbours into one block; of one alone makes it anew, without what is too old.
+    pub(super) fn merge_blocks(&self, parts: &[Arc<Block>]) -> Result<(), MergeError> {
         let (first, last) = (parts[0].name, parts[parts.len() - 1].name);
-        let name = BlockName { first: first.first, last: last.last, partition: first.partition };
+        let name = BlockName { first: first.first, last: last.last, partition: first.partition, tier: None };
         let (base, _) = Partitions::span(name.partition);
         let log_up_to = parts.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
         let mut writer = BlockWriter::create(self.disk.clone(), name, base, log_up_to, Effort::Thorough)?;
@@ -79,22 +80,29 @@ impl Engine {
                     .inspect_err(|error| self.distrust(block, error))?;
                 samples.overlay(&part);
             }
+            self.trim_samples(id, &mut samples);
             key.clear();
             key.extend_from_slice(self.lock().registry.key(id));
             writer.add(&key, &samples)?;
         }
+        if writer.is_empty() {
+            self.disk.remove(&name.path_unfinished())?;
+            return self.replace(parts, None);
+        }
         writer.finish()?;
-        self.replace(parts, name)
+        self.replace(parts, Some(name))
     }
 
-    fn replace(&self, parts: &[Arc<Block>], name: BlockName) -> Result<(), MergeError> {
+    /// Takes a merged block into use in place of its parts; `None` when nothing of them was left.
+    fn replace(&self, parts: &[Arc<Block>], merged: Option<BlockName>) -> Result<(), MergeError> {
         let mut state = self.lock();
-        let merged = Arc::new(Block::open(&*self.disk, name, &mut state.registry)?);
+        let block = merged.map(|name| Block::open(&*self.disk, name, &mut state.registry)).transpose()?;
         state.blocks.retain(|block| !parts.iter().any(|part| part.name == block.name));
-        state.blocks.push(merged);
+        state.blocks.extend(block.map(Arc::new));
         state.blocks.sort_by_key(|block| block.name.first);
         drop(state);
-        for part in parts {
+        // One that was made anew has replaced the old file already.
+        for part in parts.iter().filter(|part| Some(part.name) != merged) {
             self.disk.remove(&part.name.path())?;
         }
         self.disk.sync_folder(crate::block::FOLDER)?;

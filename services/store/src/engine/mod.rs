@@ -9,8 +9,13 @@
 //! **Invariant:** reading lays blocks (by flush number), the frozen window and the hot window over each other in
 //! that order, so of one time of one series the value written last is seen.
 
+#[cfg(test)]
+mod flip_tests;
 mod flush;
 mod ingest;
+mod keep;
+#[cfg(test)]
+mod keep_tests;
 mod maintenance;
 mod merge;
 mod open;
@@ -20,12 +25,16 @@ mod select;
 mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tier_tests;
+mod tiering;
+mod trimming;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::block::Block;
+use crate::block::{Block, BlockName};
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::hot::Hot;
@@ -36,6 +45,7 @@ use crate::wal::Wal;
 use sources::Sources;
 
 pub use ingest::{Report, WriteError};
+pub use keep::{Keep, KeepRule, RULES_MAX};
 pub use maintenance::Maintenance;
 pub use open::{OpenError, Opened};
 pub use partition::Partitions;
@@ -50,6 +60,14 @@ pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct Settings {
     /// How long samples are kept, in milliseconds.
     pub retention_ms: i64,
+    /// Series that are kept shorter or longer than that.
+    pub keep_rules: Vec<KeepRule>,
+    /// How long the tiers are kept, in milliseconds: minutes, then hours. At least as long as the samples themselves.
+    pub tier_retention_ms: [i64; 2],
+    /// A partition gets tiers when it has this many samples: below, reading it raw costs as little.
+    pub tier_samples_min: u64,
+    /// A tier is made when it has this many samples for each bucket.
+    pub tier_worth: u64,
     /// Bytes of blocks past which the oldest ones go.
     pub bytes_max: u64,
     /// Series that the store takes. At some 350 bytes a series in memory (10 labels, by the
@@ -70,6 +88,10 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             retention_ms: 365 * 86_400_000,
+            keep_rules: Vec::new(),
+            tier_retention_ms: [365 * 86_400_000; 2],
+            tier_samples_min: 1_000_000,
+            tier_worth: 10,
             bytes_max: u64::MAX,
             series_max: 1_000_000,
             source: SourceLimits { series_max: 500_000, rate_max: 1_000_000 },
@@ -97,6 +119,10 @@ struct State {
     frozen: Option<Frozen>,
     /// Sorted by first flush.
     blocks: Vec<Arc<Block>>,
+    /// Tiers made of blocks, one for each partition and width at most; in no order.
+    tiers: Vec<Arc<Block>>,
+    /// When a block was looked at for samples that are too old, by the clock.
+    looked_at: hashbrown::HashMap<BlockName, i64>,
     /// The log segment that records go to.
     segment: u64,
     /// For each series the last segment that names it; 0 for none.
@@ -108,6 +134,7 @@ struct State {
 pub struct Engine {
     disk: Arc<dyn Disk>,
     settings: Settings,
+    keep: Keep,
     clock: Clock,
     counters: Arc<Counters>,
     notes: Notes,
@@ -117,6 +144,14 @@ pub struct Engine {
     /// Rung when a window is due.
     bell: Condvar,
     stopping: AtomicBool,
+}
+
+impl State {
+    /// The newest sample's time.
+    fn newest(&self) -> i64 {
+        let hot = self.hot.span().map(|(_, newest)| newest);
+        self.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN)
+    }
 }
 
 /// Numbers for `/metrics`.
@@ -136,6 +171,8 @@ pub struct Levels {
     pub block_bytes: u64,
     /// Samples in all blocks.
     pub block_samples: u64,
+    /// Bytes of all tiers on disk.
+    pub tier_bytes: u64,
     /// Bytes that wait for the log.
     pub wal_waiting: u64,
 }
@@ -182,6 +219,7 @@ impl Engine {
             blocks: state.blocks.len() as u64,
             block_bytes: state.blocks.iter().map(|block| block.file_bytes()).sum(),
             block_samples: state.blocks.iter().map(|block| block.samples()).sum(),
+            tier_bytes: state.tiers.iter().map(|block| block.file_bytes()).sum(),
             wal_waiting: self.wal.waiting() as u64,
         }
     }

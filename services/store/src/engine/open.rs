@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, atomic::AtomicBool};
 use std::time::Instant;
 
 use super::sources::Sources;
-use super::{Clock, Engine, Settings, State};
+use super::{Clock, Engine, Keep, Settings, State};
 use crate::block::{self, Block, BlockError, BlockName};
 use crate::counters::Counters;
 use crate::disk::Disk;
@@ -60,10 +60,14 @@ impl Engine {
         let in_blocks = blocks.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
         opened.log =
             wal::replay(&*disk, in_blocks, &mut registry, &mut hot).map_err(cannot("read the log"))?;
+        let next_flush = blocks.iter().map(|block| block.name.last).max().unwrap_or(0) + 1;
+        let (tiers, blocks): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| block.name.tier.is_some());
         opened.blocks = blocks.len();
         let state = State {
             named_in: Vec::new(),
-            next_flush: blocks.iter().map(|block| block.name.last).max().unwrap_or(0) + 1,
+            looked_at: hashbrown::HashMap::new(),
+            next_flush,
             segment: opened.log.segments.last().copied().unwrap_or(0).max(in_blocks) + 1,
             registry,
             hot,
@@ -71,11 +75,14 @@ impl Engine {
             sources: Sources::new(settings.source),
             frozen: None,
             blocks,
+            tiers,
         };
         let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
+        let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
         let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
-        let engine = Engine { disk, settings, clock, counters, notes, started, wal, state, bell, stopping };
+        let engine =
+            Engine { disk, settings, keep, clock, counters, notes, started, wal, state, bell, stopping };
         Ok((Arc::new(engine), opened))
     }
 }

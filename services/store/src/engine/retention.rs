@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Engine, State};
 use crate::block::Block;
+use crate::tiers::Tier;
 
 impl Engine {
     /// Removes the blocks whose every sample is older than the retention, and the oldest ones while all are
@@ -15,11 +16,14 @@ impl Engine {
     /// As the disk says.
     pub fn expire(&self) -> io::Result<()> {
         let mut state = self.lock();
-        let hot = state.hot.span().map(|(_, newest)| newest);
-        let newest = state.blocks.iter().map(|block| block.span().1).chain(hot).max().unwrap_or(i64::MIN);
-        let horizon = self.now().min(newest).saturating_sub(self.settings.retention_ms);
-        let expired = take(&mut state, |block| block.span().1 < horizon);
-        let mut bytes: u64 = state.blocks.iter().map(|block| block.file_bytes()).sum();
+        let newest = state.newest();
+        let horizon = self.now().min(newest).saturating_sub(self.keep.longest_ms());
+        let mut expired = take(&mut state.blocks, |block| block.span().1 < horizon);
+        let tier_horizon = |tier| self.now().min(newest).saturating_sub(self.tier_retention_ms(tier));
+        let gone = |tier: &Block| tier.name.tier.is_some_and(|width| tier.span().1 < tier_horizon(width));
+        expired.extend(take(&mut state.tiers, gone));
+        let files = state.blocks.iter().chain(&state.tiers);
+        let mut bytes: u64 = files.map(|block| block.file_bytes()).sum();
         let mut dropped = Vec::new();
         while bytes > self.settings.bytes_max
             && let Some(oldest) = take_oldest(&mut state)
@@ -52,6 +56,16 @@ impl Engine {
         Ok(true)
     }
 
+    /// How long a tier is kept: never shorter than the samples that it is made of.
+    pub(super) fn tier_retention_ms(&self, tier: Tier) -> i64 {
+        let [minutes, hours] = self.settings.tier_retention_ms;
+        let own = match tier {
+            Tier::Minute => minutes,
+            Tier::Hour => hours,
+        };
+        own.max(self.settings.retention_ms)
+    }
+
     fn remove(&self, blocks: &[Arc<Block>], why: &str) -> io::Result<()> {
         for block in blocks {
             tracing::warn!(block = %block.name, bytes = block.file_bytes(), "{why}");
@@ -61,14 +75,15 @@ impl Engine {
     }
 }
 
-fn take(state: &mut State, goes: impl Fn(&Block) -> bool) -> Vec<Arc<Block>> {
-    let (taken, kept) = std::mem::take(&mut state.blocks).into_iter().partition(|block| goes(block));
-    state.blocks = kept;
+fn take(blocks: &mut Vec<Arc<Block>>, goes: impl Fn(&Block) -> bool) -> Vec<Arc<Block>> {
+    let (taken, kept) = std::mem::take(blocks).into_iter().partition(|block| goes(block));
+    *blocks = kept;
     taken
 }
 
-/// The block whose newest sample is the oldest.
+/// The block whose newest sample is the oldest; a tier only when no block is left, for it says the same in less.
 fn take_oldest(state: &mut State) -> Option<Arc<Block>> {
-    let oldest = (0..state.blocks.len()).min_by_key(|index| state.blocks[*index].span().1)?;
-    Some(state.blocks.remove(oldest))
+    let from = if state.blocks.is_empty() { &mut state.tiers } else { &mut state.blocks };
+    let oldest = (0..from.len()).min_by_key(|index| from[*index].span().1)?;
+    Some(from.remove(oldest))
 }

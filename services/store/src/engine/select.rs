@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::block::{Block, BlockError, ColumnCache};
+use crate::block::{Block, BlockError, BlockName, ColumnCache};
 use crate::hot::{Hot, HotSeries};
-use crate::samples::Samples;
+use crate::samples::{STALE_NAN, Samples};
 use crate::series::{Labels, Matcher, SeriesId};
+use crate::tiers::{Aspect, Tier};
 
 /// The series that matched, with everything needed to read them outside the lock.
 pub struct Snapshot<'a> {
@@ -16,15 +17,36 @@ pub struct Snapshot<'a> {
     frozen: Option<Arc<Hot>>,
     blocks: Vec<Arc<Block>>,
     caches: Vec<ColumnCache>,
-    from: i64,
+    /// Tiers that overlap, and what a coarse reading uses of them.
+    tiers: Vec<Arc<Block>>,
+    used: Vec<UsedTier>,
+    aspect: Aspect,
+    now: i64,
+    /// All blocks, those that do not overlap too.
+    spans: Vec<(BlockName, (i64, i64))>,
+    /// The oldest and newest time of the hot window.
+    hot_span: Option<(i64, i64)>,
+    /// And of the frozen one.
+    frozen_span: Option<(i64, i64)>,
+}
+
+/// A tier that stands for its partition's samples up to its newest bucket.
+struct UsedTier {
+    block: Arc<Block>,
+    cache: ColumnCache,
+    newest: i64,
 }
 
 impl Engine {
     /// The series that satisfy all matchers and may have samples from `from` to `to` (milliseconds, both
     /// included). Times before the retention are cut off.
     pub fn select(&self, matchers: &[Matcher], from: i64, to: i64) -> Snapshot<'_> {
-        let from = from.max(self.now().saturating_sub(self.settings.retention_ms));
+        let now = self.now();
+        let asked = from;
+        let from = from.max(now.saturating_sub(self.keep.longest_ms()));
         let state = self.lock();
+        let overlaps_tier = |tier: &&Arc<Block>| tier.span().0 <= to && tier.span().1 >= asked;
+        let tiers: Vec<_> = state.tiers.iter().filter(overlaps_tier).cloned().collect();
         let blocks: Vec<_> = state
             .blocks
             .iter()
@@ -32,18 +54,40 @@ impl Engine {
             .cloned()
             .collect();
         let overlaps = |hot: &Hot| hot.span().is_some_and(|(oldest, newest)| oldest <= to && newest >= from);
+        let frozen_span = state.frozen.as_ref().and_then(|frozen| frozen.hot.span());
         let frozen = state.frozen.as_ref().map(|frozen| frozen.hot.clone()).filter(|hot| overlaps(hot));
-        let live = overlaps(&state.hot);
+        let (live, hot_span) = (overlaps(&state.hot), state.hot.span());
         let mut series = Vec::new();
         for id in state.registry.select(matchers) {
             let hot = if live { state.hot.get(id).cloned() } else { None };
             let in_frozen = || frozen.as_ref().is_some_and(|hot| hot.get(id).is_some());
-            if hot.is_some() || in_frozen() || blocks.iter().any(|block| block.holds(id)) {
+            let in_blocks = || blocks.iter().chain(&tiers).any(|block| block.holds(id));
+            if hot.is_some() || in_frozen() || in_blocks() {
                 series.push((id, state.registry.labels(id), hot));
             }
         }
         let caches = blocks.iter().map(|_| ColumnCache::default()).collect();
-        Snapshot { engine: self, series, frozen, blocks, caches, from }
+        // What no block holds any more is read from the finest tier that is left.
+        let spans: Vec<_> = state.blocks.iter().map(|block| (block.name, block.span())).collect();
+        let expired =
+            |tier: &Arc<Block>| !spans.iter().any(|(name, _)| name.partition == tier.name.partition);
+        let left = tiers.iter().filter(|tier| expired(tier) && !finer(&tiers, tier)).cloned();
+        let used = left.map(UsedTier::new).collect();
+        let aspect = Aspect::Last;
+        Snapshot {
+            engine: self,
+            series,
+            frozen,
+            blocks,
+            caches,
+            tiers,
+            used,
+            aspect,
+            now,
+            hot_span,
+            frozen_span,
+            spans,
+        }
     }
 
     /// The label names of series with samples from `from` to `to`, sorted.
@@ -59,7 +103,45 @@ impl Engine {
     }
 }
 
+/// Whether another tier of the same partition has narrower buckets.
+fn finer(tiers: &[Arc<Block>], than: &Arc<Block>) -> bool {
+    tiers.iter().any(|tier| tier.name.partition == than.name.partition && tier.name.tier < than.name.tier)
+}
+
+impl UsedTier {
+    fn new(block: Arc<Block>) -> UsedTier {
+        UsedTier { newest: block.span().1, block, cache: ColumnCache::default() }
+    }
+}
+
 impl Snapshot<'_> {
+    /// Lets later reads take tiers whose buckets are not wider than `needed_ms`, and of their buckets this aspect; samples
+    /// that no tier covers are read as they are (as 1 each when counts are asked for). A tier is not taken while anything
+    /// newer than it reaches back into its time.
+    pub fn coarsen(&mut self, needed_ms: i64, aspect: Aspect) {
+        self.aspect = aspect;
+        let Some(widest) = Tier::within(needed_ms) else { return };
+        let partitions: BTreeSet<i64> = self.blocks.iter().map(|block| block.name.partition).collect();
+        for partition in partitions {
+            let mine = |tier: &&Arc<Block>| {
+                tier.name.partition == partition && tier.name.tier <= Some(widest) && self.covers(tier)
+            };
+            if let Some(tier) = self.tiers.iter().filter(mine).max_by_key(|tier| tier.name.tier) {
+                self.used.push(UsedTier::new(tier.clone()));
+            }
+        }
+    }
+
+    /// Whether nothing that is newer than a tier reaches back into its time.
+    fn covers(&self, tier: &Block) -> bool {
+        let newest = tier.span().1;
+        let late = |(name, span): &(BlockName, (i64, i64))| {
+            name.partition == tier.name.partition && name.last > tier.name.last && span.0 <= newest
+        };
+        let windows = self.frozen_span.into_iter().chain(self.hot_span);
+        !self.spans.iter().any(late) && windows.into_iter().all(|(oldest, _)| oldest > newest)
+    }
+
     /// Number of series.
     pub fn len(&self) -> usize {
         self.series.len()
@@ -84,14 +166,29 @@ impl Snapshot<'_> {
     /// # Errors
     /// [`BlockError`]; a corrupt block has been set aside, so that another snapshot reads what is left.
     pub fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Samples, BlockError> {
-        let (id, _, hot) = &self.series[index];
-        let from = from.max(self.from);
+        let (id, labels, hot) = &self.series[index];
+        let rule = self.engine.keep.rule_of(labels);
+        let kept = self.now.saturating_sub(rule.unwrap_or(self.engine.keep.otherwise_ms));
+        let (asked, from) = (from, from.max(kept));
         let mut samples = Samples::default();
+        for used in &mut self.used {
+            let width = used.block.name.tier.unwrap_or(Tier::Minute);
+            let kept = rule.unwrap_or_else(|| self.engine.tier_retention_ms(width));
+            let first = asked.max(self.now.saturating_sub(kept));
+            let part = used
+                .block
+                .read_aspect(*id, first, to.min(used.newest), self.aspect, &mut used.cache)
+                .inspect_err(|error| self.engine.distrust(&used.block, error))?;
+            samples.overlay(&part);
+        }
         for (block, cache) in self.blocks.iter().zip(&mut self.caches) {
+            let tier = self.used.iter().find(|used| used.block.name.partition == block.name.partition);
+            let from = tier.map_or(from, |used| from.max(used.newest.saturating_add(1)));
             if block.span().0 <= to && block.span().1 >= from {
-                let part = block
+                let mut part = block
                     .read(*id, from, to, cache)
                     .inspect_err(|error| self.engine.distrust(block, error))?;
+                count_each(&mut part, self.aspect);
                 samples.overlay(&part);
             }
         }
@@ -99,9 +196,18 @@ impl Snapshot<'_> {
         for series in frozen.into_iter().chain(hot) {
             let mut newer = series.samples();
             newer.clip(from, to);
+            count_each(&mut newer, self.aspect);
             samples.overlay(&newer);
         }
         self.engine.counters.query_samples.add(samples.len() as u64);
         Ok(samples)
+    }
+}
+
+/// Where counts are asked for, a sample that no tier covers counts as one; a marker of staleness as none.
+fn count_each(samples: &mut Samples, aspect: Aspect) {
+    if aspect == Aspect::Count {
+        let ones = samples.values.iter().map(|value| if value.to_bits() == STALE_NAN { *value } else { 1.0 });
+        samples.values = ones.collect();
     }
 }

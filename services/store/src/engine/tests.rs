@@ -13,17 +13,19 @@ use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::histogram::Histogram;
 use crate::ingest::WriteRequest;
+use crate::samples::STALE_NAN;
+use crate::tiers::Aspect;
 
 /// The clock of these tests.
-const NOW: i64 = 1_700_000_000_000;
+pub(super) const NOW: i64 = 1_700_000_000_000;
 
 /// 100 years.
-const CENTURY_MS: i64 = 100 * 365 * 86_400_000;
+pub(super) const CENTURY_MS: i64 = 100 * 365 * 86_400_000;
 
-type Model = BTreeMap<(u8, i64), u64>;
+pub(super) type Model = BTreeMap<(u8, i64), u64>;
 
-fn settings() -> Settings {
-    Settings { retention_ms: CENTURY_MS, ..Settings::default() }
+pub(super) fn settings() -> Settings {
+    Settings { retention_ms: CENTURY_MS, tier_samples_min: 1, tier_worth: 0, ..Settings::default() }
 }
 
 fn open(disk: &SimulatedDisk) -> Arc<Engine> {
@@ -31,11 +33,11 @@ fn open(disk: &SimulatedDisk) -> Arc<Engine> {
 }
 
 /// Whether a sample of these tests is a native histogram: series 4 and 5 have both kinds.
-fn is_histogram(n: u8, bits: u64) -> bool {
+pub(super) fn is_histogram(n: u8, bits: u64) -> bool {
     n >= 4 && bits % 2 == 1
 }
 
-fn histogram(bits: u64) -> Histogram {
+pub(super) fn histogram(bits: u64) -> Histogram {
     let mut histogram = Histogram { sum: f64::from_bits(bits), integer: true, ..Histogram::default() };
     // Some layouts, so that blocks hold several chunks of them.
     histogram.positive.push((bits % 3) as i32, (bits % 1000) as f64);
@@ -43,7 +45,7 @@ fn histogram(bits: u64) -> Histogram {
     histogram
 }
 
-fn request(samples: &[(u8, i64, u64)]) -> WriteRequest {
+pub(super) fn request(samples: &[(u8, i64, u64)]) -> WriteRequest {
     let mut request = WriteRequest::default();
     for &(n, time, bits) in samples {
         let (name, number) = (format!("m{n}"), n.to_string());
@@ -60,7 +62,7 @@ fn request(samples: &[(u8, i64, u64)]) -> WriteRequest {
 }
 
 /// Writes and waits; returns whether it was acknowledged.
-fn write(engine: &Engine, samples: &[(u8, i64, u64)]) -> bool {
+pub(super) fn write(engine: &Engine, samples: &[(u8, i64, u64)]) -> bool {
     let (sender, outcome) = mpsc::channel();
     let taken = engine.write(&request(samples), "test", Box::new(move |result| drop(sender.send(result))));
     taken.is_ok() && outcome.recv().is_ok_and(|result| result.is_ok())
@@ -84,6 +86,31 @@ fn contents(engine: &Engine, from: i64, to: i64) -> Model {
     found
 }
 
+/// How many floats each series has, as its coarse buckets tell.
+fn counted(engine: &Engine, width: i64) -> BTreeMap<u8, u64> {
+    let mut found = BTreeMap::new();
+    let mut snapshot = engine.select(&[], i64::MIN, i64::MAX);
+    snapshot.coarsen(width, Aspect::Count);
+    for index in 0..snapshot.len() {
+        let n: u8 = snapshot.labels(index).get("n").parse().unwrap();
+        let samples = snapshot.read(index, i64::MIN, i64::MAX).unwrap();
+        let counts = samples.values.iter().filter(|value| value.to_bits() != STALE_NAN);
+        let count = counts.sum::<f64>() as u64;
+        if n < 4 && count > 0 {
+            found.insert(n, count);
+        }
+    }
+    found
+}
+
+fn counted_in(model: &Model) -> BTreeMap<u8, u64> {
+    let mut counts = BTreeMap::new();
+    for ((n, _), _) in model.iter().filter(|((n, _), bits)| *n < 4 && **bits != STALE_NAN) {
+        *counts.entry(*n).or_default() += 1;
+    }
+    counts
+}
+
 fn blocks(disk: &SimulatedDisk) -> Vec<String> {
     let mut names = disk.list(FOLDER).unwrap();
     names.sort();
@@ -95,6 +122,7 @@ enum Step {
     Write(Vec<(u8, i64, u64)>),
     Flush,
     Merge,
+    Downsample,
     Reopen,
     PowerCut(usize),
 }
@@ -112,6 +140,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec((0u8..6, time, value), 1..20).prop_map(Step::Write),
         2 => Just(Step::Flush),
         1 => Just(Step::Merge),
+        1 => Just(Step::Downsample),
         1 => Just(Step::Reopen),
         1 => (0usize..40).prop_map(Step::PowerCut),
     ]
@@ -131,6 +160,7 @@ proptest! {
                 }
                 Step::Flush => engine.flush().unwrap(),
                 Step::Merge => drop(engine.merge().unwrap()),
+                Step::Downsample => drop(engine.downsample().unwrap()),
                 Step::Reopen => {
                     engine.close();
                     engine = open(&disk);
@@ -142,6 +172,9 @@ proptest! {
                 }
             }
             prop_assert_eq!(&contents(&engine, i64::MIN, i64::MAX), &model);
+            for width in [60_000, 3_600_000] {
+                prop_assert_eq!(counted(&engine, width), counted_in(&model));
+            }
         }
         let (from, to) = (NOW - 150_000, NOW - 50_000);
         let part: Model = model.into_iter().filter(|((_, t), _)| (from..=to).contains(t)).collect();
@@ -168,6 +201,7 @@ fn run_until_failure(disk: &SimulatedDisk) -> (Model, BTreeMap<(u8, i64), Vec<u6
             // A failure here is what the test is about.
             let _ = engine.flush();
             let _ = engine.merge();
+            let _ = engine.downsample();
         }
     }
     engine.close();

@@ -33,6 +33,7 @@ pub use notes::{Level, Notes};
 pub use value::{Column, Grid, Point, Track, Value, exponent, is_absent, plain_number, short_number};
 
 use crate::series::{Labels, Matcher};
+use crate::tiers::Aspect;
 use range::range_bounds;
 
 /// How far back an instant selector looks for a sample, in milliseconds (Prometheus' default).
@@ -56,4 +57,7 @@ pub trait Selection {
     /// # Errors
     /// [`QueryError::Internal`] when they cannot be read.
     fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Track, QueryError>;
+    /// Says before the first read that one sample for each `needed_ms` is enough, and which number of those that fall
+    /// together; what is read then may be that, or all samples.
+    fn coarsen(&mut self, _needed_ms: i64, _aspect: Aspect) {}
 }
