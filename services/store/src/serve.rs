@@ -16,6 +16,7 @@ use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
 use vakt_store::engine::{Engine, Maintenance, Settings};
 use vakt_store::promql::syntax::duration_ms;
+use vakt_store::rules::{self, Rules, Schedule};
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -42,6 +43,9 @@ pub struct Serve {
     /// Series that are taken.
     #[arg(long, default_value_t = Settings::default().series_max, value_name = "N")]
     pub series_max: usize,
+    /// A file of recording and alerting rules in Prometheus' format; its last part may have * and ?. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -64,6 +68,7 @@ pub async fn run(args: Serve) -> Result<()> {
     if listeners.is_empty() {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
+    let rules = Arc::new(Rules::new(rules::load(&args.rules)?));
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
     let settings = Settings {
         retention_ms: i64::try_from(args.retention.as_millis()).unwrap_or(i64::MAX / 4),
@@ -95,12 +100,31 @@ pub async fn run(args: Serve) -> Result<()> {
     );
     let status =
         format!("{} series, {} blocks, {} set aside", levels.series, levels.blocks, opened.bad.len());
+    let schedule =
+        Schedule::start(engine.clone(), rules.clone()).context("cannot start the rules' thread")?;
     life.ready(&status);
-    serve_all(listeners, Arc::new(Api::new(engine.clone(), catalog)), life.stopping()).await;
+    let api = Api::new(engine.clone(), catalog).with_rules(rules).with_flags(flags(&args));
+    serve_all(listeners, Arc::new(api), life.stopping()).await;
+    schedule.stop();
     maintenance.stop();
     engine.close();
     tracing::info!("store is closed");
     Ok(())
+}
+
+/// The flags as `/api/v1/status/flags` tells them; what Prometheus has too is named as there.
+fn flags(args: &Serve) -> Vec<(String, String)> {
+    let milliseconds = args.retention.as_millis();
+    [
+        ("storage.tsdb.path", args.data.display().to_string()),
+        ("storage.tsdb.retention.time", format!("{milliseconds}ms")),
+        ("window", format!("{}ms", args.window.as_millis())),
+        ("window-mib", args.window_mib.to_string()),
+        ("series-max", args.series_max.to_string()),
+        ("rules", args.rules.join(",")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
 }
 
 /// Opens the catalog, and forgets what a reset of the box asks for before anybody is served.
