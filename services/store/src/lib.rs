@@ -25,6 +25,7 @@ pub mod ingest;
 pub mod notes;
 pub mod promql;
 mod protobuf;
+pub mod rules;
 pub mod samples;
 pub mod series;
 pub mod tiers;

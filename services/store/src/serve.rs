@@ -17,6 +17,7 @@ use vakt_store::disk::RealDisk;
 use vakt_store::engine::{Engine, KeepRule, Maintenance, RULES_MAX, Settings, SourceLimits};
 use vakt_store::forward::Forwarder;
 use vakt_store::promql::syntax::{self, duration_ms};
+use vakt_store::rules::{self, Rules, Schedule};
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -61,6 +62,9 @@ pub struct Serve {
     /// Samples a second that one source may send, over a minute; more are dropped, counted and named.
     #[arg(long, default_value_t = Settings::default().source.rate_max, value_name = "N")]
     pub source_rate_max: u64,
+    /// A file of recording and alerting rules in Prometheus' format; its last part may have * and ?. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -91,28 +95,14 @@ pub async fn run(args: Serve) -> Result<()> {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
     let forwarder = args.forward.as_ref().map(forwarder).transpose()?;
-    if args.retention_of.len() > RULES_MAX {
-        bail!(
-            "--retention-of is given {} times; at most {RULES_MAX} rules are taken",
-            args.retention_of.len()
-        );
-    }
+    anyhow::ensure!(
+        args.retention_of.len() <= RULES_MAX,
+        "--retention-of is given {} times; at most {RULES_MAX} rules are taken",
+        args.retention_of.len()
+    );
+    let rules = Arc::new(Rules::new(rules::load(&args.rules)?));
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
-    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
-    let settings = Settings {
-        retention_ms: millis(args.retention),
-        keep_rules: args.retention_of,
-        tier_retention_ms: [args.retention_minutes, args.retention_hours].map(|time| time.map_or(0, millis)),
-        bytes_max: args
-            .retention_size
-            .bytes(&args.data)
-            .with_context(|| format!("cannot tell how large the disk of {} is", args.data.display()))?,
-        series_max: args.series_max,
-        source: SourceLimits { series_max: args.source_series_max, rate_max: args.source_rate_max },
-        window: args.window,
-        window_bytes_max: usize::from(args.window_mib) << 20,
-        ..Settings::default()
-    };
+    let settings = settings(&args)?;
     let disk = Arc::new(RealDisk::open(&args.data)?);
     let (engine, opened) = Engine::open(disk, settings, Box::new(now))
         .with_context(|| format!("cannot open {}", args.data.display()))?;
@@ -132,13 +122,36 @@ pub async fn run(args: Serve) -> Result<()> {
     );
     let status =
         format!("{} series, {} blocks, {} set aside", levels.series, levels.blocks, opened.bad.len());
+    let schedule =
+        Schedule::start(engine.clone(), rules.clone()).context("cannot start the rules' thread")?;
     life.ready(&status);
-    let api = Api::new(engine.clone(), catalog).forwarding(forwarder);
+    let api =
+        Api::new(engine.clone(), catalog).forwarding(forwarder).with_rules(rules).with_flags(flags(&args));
     serve_all(listeners, Arc::new(api), life.stopping()).await;
+    schedule.stop();
     maintenance.stop();
     engine.close();
     tracing::info!("store is closed");
     Ok(())
+}
+
+/// The engine's settings as the flags have them.
+fn settings(args: &Serve) -> Result<Settings> {
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
+    Ok(Settings {
+        retention_ms: millis(args.retention),
+        keep_rules: args.retention_of.clone(),
+        tier_retention_ms: [args.retention_minutes, args.retention_hours].map(|time| time.map_or(0, millis)),
+        bytes_max: args
+            .retention_size
+            .bytes(&args.data)
+            .with_context(|| format!("cannot tell how large the disk of {} is", args.data.display()))?,
+        series_max: args.series_max,
+        source: SourceLimits { series_max: args.source_series_max, rate_max: args.source_rate_max },
+        window: args.window,
+        window_bytes_max: usize::from(args.window_mib) << 20,
+        ..Settings::default()
+    })
 }
 
 /// The way to egress, which is a unix socket.
@@ -149,6 +162,21 @@ fn forwarder(address: &Address) -> Result<Forwarder> {
             bail!("--forward {other} is no unix socket; example: --forward unix:/run/vakt/egress/http.sock")
         }
     }
+}
+
+/// The flags as `/api/v1/status/flags` tells them; what Prometheus has too is named as there.
+fn flags(args: &Serve) -> Vec<(String, String)> {
+    let milliseconds = args.retention.as_millis();
+    [
+        ("storage.tsdb.path", args.data.display().to_string()),
+        ("storage.tsdb.retention.time", format!("{milliseconds}ms")),
+        ("window", format!("{}ms", args.window.as_millis())),
+        ("window-mib", args.window_mib.to_string()),
+        ("series-max", args.series_max.to_string()),
+        ("rules", args.rules.join(",")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
 }
 
 /// Opens the catalog, and forgets what a reset of the box asks for before anybody is served.

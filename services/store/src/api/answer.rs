@@ -68,15 +68,6 @@ fn of_json(status: StatusCode, body: Vec<u8>) -> Response {
     response
 }
 
-/// What `/api/v1/status/buildinfo` says.
-pub fn build_info() -> Response {
-    let data = json!({
-        "version": env!("CARGO_PKG_VERSION"), "revision": "", "branch": "", "buildUser": "", "buildDate": "",
-        "goVersion": "", "application": "vakt-store",
-    });
-    success(&data.to_string().into_bytes().into())
-}
-
 /// The data of an instant query.
 pub fn instant(value: &Value, time: i64) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);

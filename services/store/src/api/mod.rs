@@ -6,11 +6,17 @@
 
 mod answer;
 mod catalog;
+mod described;
+mod federate;
 mod form;
 mod histogram_json;
+mod language;
 mod metrics;
 pub mod permission;
 mod query;
+mod remote_read;
+mod rules;
+mod status;
 mod write;
 
 use std::sync::{Arc, Mutex};
@@ -22,6 +28,7 @@ use vakt_wire::http::{Handler, Request, Response, error, text};
 use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::forward::Forwarder;
+use crate::rules::Rules;
 
 use permission::Area;
 
@@ -42,12 +49,16 @@ pub struct Api {
     /// Engines elsewhere that get what was stored as well.
     forwarder: Option<Forwarder>,
     own_uid: u32,
+    rules: Arc<Rules>,
+    flags: Vec<(String, String)>,
+    started: i64,
 }
 
 impl Api {
     /// Serves this engine and this catalog; when the catalog could not be opened its reason is given
     /// to callers, and metrics are served all the same.
     pub fn new(engine: Arc<Engine>, catalog: Result<Catalog, String>) -> Api {
+        let started = engine.now();
         Api {
             engine,
             catalog: catalog.map(Arc::new),
@@ -56,6 +67,9 @@ impl Api {
             catalog_calls: Arc::new(Semaphore::new(CATALOG_CALLS_MAX)),
             forwarder: None,
             own_uid: rustix::process::geteuid().as_raw(),
+            rules: Arc::default(),
+            flags: Vec::new(),
+            started,
         }
     }
 
@@ -63,6 +77,16 @@ impl Api {
     pub fn forwarding(mut self, forwarder: Option<Forwarder>) -> Api {
         self.forwarder = forwarder;
         self
+    }
+
+    /// Tells of these rules too.
+    pub fn with_rules(self, rules: Arc<Rules>) -> Api {
+        Api { rules, ..self }
+    }
+
+    /// Tells that it was started with these flags, by name and value.
+    pub fn with_flags(self, flags: Vec<(String, String)>) -> Api {
+        Api { flags, ..self }
     }
 
     async fn route(self: Arc<Self>, request: Request) -> Response {
@@ -77,8 +101,18 @@ impl Api {
             "/api/v1/query_range" if query => self.range(request).await,
             "/api/v1/series" if query => self.series(request).await,
             "/api/v1/labels" if query => self.labels(request).await,
-            "/api/v1/status/buildinfo" if get => answer::build_info(),
-            "/api/v1/metadata" if get => answer::success(&b"{}".to_vec().into()),
+            "/api/v1/metadata" if get => self.metadata(request).await,
+            "/api/v1/query_exemplars" if query => self.exemplars(request).await,
+            "/api/v1/format_query" if query => self.format_query(request).await,
+            "/api/v1/parse_query" if query => self.parse_query(request).await,
+            "/api/v1/read" if request.method() == Method::POST => self.remote_read(request).await,
+            "/api/v1/rules" if get => self.rules(request).await,
+            "/api/v1/alerts" if get => self.alerts(),
+            "/api/v1/status/buildinfo" if get => status::build_info(),
+            "/api/v1/status/runtimeinfo" if get => self.runtime_info(),
+            "/api/v1/status/flags" if get => self.flags(),
+            "/api/v1/status/tsdb" if get => self.cardinality(request).await,
+            "/federate" if get => self.federate(request).await,
             "/health" | "/-/healthy" | "/-/ready" if get => self.health(),
             "/metrics" if get => self.metrics(),
             _ => {
@@ -90,7 +124,14 @@ impl Api {
                 }
                 let known = matches!(
                     path.as_str(),
-                    "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels"
+                    "/api/v1/query"
+                        | "/api/v1/query_range"
+                        | "/api/v1/query_exemplars"
+                        | "/api/v1/format_query"
+                        | "/api/v1/parse_query"
+                        | "/api/v1/read"
+                        | "/api/v1/series"
+                        | "/api/v1/labels"
                 );
                 let known = known || write::PATHS.contains(&path.as_str());
                 let status = if known { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::NOT_FOUND };

@@ -42,7 +42,7 @@ impl Area {
         }
         match path {
             _ if super::write::PATHS.contains(&path) => Area::Write,
-            _ if path.starts_with("/api/") => Area::Read,
+            _ if path.starts_with("/api/") || path == "/federate" => Area::Read,
             _ => Area::Open,
         }
     }
@@ -105,6 +105,7 @@ mod tests {
     fn each_area_lets_in_who_needs_it() {
         check(Method::GET, "/health", "init network log store collector repair web update time tcp");
         check(Method::POST, "/api/v1/write", "init store collector web tcp");
+        check(Method::GET, "/federate", "init store repair web tcp");
         check(Method::GET, "/api/v1/query", "init store repair web tcp");
         check(Method::GET, "/catalog/v1/sessions/x", "init store web");
         check(Method::PUT, "/catalog/v1/sessions/x", "init store web");

@@ -123,18 +123,35 @@ impl Api {
         .await
     }
 
-    /// Runs `work` on a thread of its own, when it is its turn, and again when a block was set aside
-    /// under it.
-    async fn answer<F>(&self, form: Result<Form, QueryError>, work: F) -> Response
+    /// Answers with the JSON that `work` gives.
+    pub(super) async fn answer<F>(&self, form: Result<Form, QueryError>, work: F) -> Response
     where
         F: Fn(&Engine, &Form) -> Result<Answer, QueryError> + Send + 'static,
     {
-        let form = match form {
-            Ok(form) => form,
-            Err(error) => return answer::failure(&error),
-        };
+        match self.ask(form, work).await {
+            Ok((mut answer, warnings)) => {
+                answer.warnings.splice(0..0, warnings);
+                answer::success(&answer)
+            }
+            Err(error) => answer::failure(&error),
+        }
+    }
+
+    /// Runs `work` on a thread of its own, when it is its turn, and again when a block was set aside
+    /// under it; gives what it gave and a warning for each such block.
+    pub(super) async fn ask<T, I, F>(
+        &self,
+        input: Result<I, QueryError>,
+        work: F,
+    ) -> Result<(T, Vec<String>), QueryError>
+    where
+        T: Send + 'static,
+        I: Send + 'static,
+        F: Fn(&Engine, &I) -> Result<T, QueryError> + Send + 'static,
+    {
+        let input = input?;
         let Ok(turn) = self.queries.clone().acquire_owned().await else {
-            return answer::failure(&QueryError::Internal("the store is stopping".into()));
+            return Err(QueryError::Internal("the store is stopping".into()));
         };
         let engine: Arc<Engine> = self.engine.clone();
         engine.counters().queries.add(1);
@@ -143,23 +160,16 @@ impl Api {
             let mut warnings = Vec::new();
             for _ in 1..TRIES_MAX {
                 let bad = engine.counters().blocks_bad.get();
-                match work(&engine, &form) {
+                match work(&engine, &input) {
                     Err(QueryError::Internal(reason)) if engine.counters().blocks_bad.get() > bad => {
                         warnings.push(format!("set aside as corrupt: {reason}"));
                     }
-                    outcome => return (outcome, warnings),
+                    outcome => return outcome.map(|outcome| (outcome, warnings)),
                 }
             }
-            (work(&engine, &form), warnings)
+            work(&engine, &input).map(|outcome| (outcome, warnings))
         });
-        match worked.await {
-            Ok((Ok(mut answer), warnings)) => {
-                answer.warnings.splice(0..0, warnings);
-                answer::success(&answer)
-            }
-            Ok((Err(error), _)) => answer::failure(&error),
-            Err(error) => answer::failure(&QueryError::Internal(format!("query broke off: {error}"))),
-        }
+        worked.await.unwrap_or_else(|error| Err(QueryError::Internal(format!("query broke off: {error}"))))
     }
 }
 
@@ -170,7 +180,7 @@ fn told(form: &Form, data: Vec<u8>, outcome: &Outcome) -> Answer {
     Answer { data, warnings: notes(Level::Warning), infos: notes(Level::Info) }
 }
 
-fn parse(form: &Form) -> Result<Expr, QueryError> {
+pub(super) fn parse(form: &Form) -> Result<Expr, QueryError> {
     let query = form.get("query").unwrap_or_default();
     promql::parse(query).map_err(|error| match error {
         QueryError::BadData(reason) => invalid("query", reason),
@@ -204,12 +214,12 @@ fn grid(form: &Form) -> Result<Grid, QueryError> {
 }
 
 /// Start and end of a request for metadata; all times when they are absent.
-fn span(form: &Form) -> Result<(i64, i64), QueryError> {
+pub(super) fn span(form: &Form) -> Result<(i64, i64), QueryError> {
     Ok((form.time("start")?.unwrap_or(i64::MIN), form.time("end")?.unwrap_or(i64::MAX)))
 }
 
 /// The selectors of `match[]`.
-fn selectors(form: &Form) -> Result<Vec<Vec<Matcher>>, QueryError> {
+pub(super) fn selectors(form: &Form) -> Result<Vec<Vec<Matcher>>, QueryError> {
     let one = |text: &str| match selector(text) {
         Ok(selected) => Ok(selected.matchers),
         Err(error) => Err(invalid("match[]", error)),

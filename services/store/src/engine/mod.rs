@@ -9,6 +9,7 @@
 //! **Invariant:** reading lays blocks (by flush number), the frozen window and the hot window over each other in
 //! that order, so of one time of one series the value written last is seen.
 
+mod asked;
 #[cfg(test)]
 mod flip_tests;
 mod flush;

@@ -4,6 +4,7 @@
 //! `repeated Label labels = 1`, sorted by name and without empty values: what a well-behaved sender
 //! puts on the wire *is* the key, so a known series is found by one hash over the request's own bytes.
 
+mod cardinality;
 mod key;
 mod keys;
 mod labels;
@@ -11,6 +12,7 @@ mod matcher;
 mod matching;
 mod registry;
 
+pub use cardinality::Cardinality;
 pub use key::{LABELS_MAX, LabelError, NAME_BYTES_MAX, Pairs, RawPair, VALUE_BYTES_MAX, canonical, encode};
 pub use labels::{Label, Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, anchored};

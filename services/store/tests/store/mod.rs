@@ -51,7 +51,12 @@ impl Store {
 
     /// Starts one that must fail, and returns what it said.
     pub fn start_refused(data: &Path) -> String {
-        let output = command(data, &["--listen", "127.0.0.1:0"]).output().unwrap();
+        Store::start_refused_with(data, &[])
+    }
+
+    /// As [`Store::start_refused`], with more arguments.
+    pub fn start_refused_with(data: &Path, arguments: &[&str]) -> String {
+        let output = command(data, &[arguments, &["--listen", "127.0.0.1:0"]].concat()).output().unwrap();
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
