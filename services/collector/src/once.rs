@@ -88,14 +88,23 @@ pub async fn run(args: Once) -> Result<()> {
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Source>> {
-    if names.is_empty() {
-        return Ok(SOURCES.to_vec());
-    }
+    known(names)?;
+    let is_chosen = |source: &Source| names.is_empty() || names.iter().any(|name| name == source.name);
+    Ok(SOURCES.into_iter().filter(is_chosen).collect())
+}
+
+/// All sources but these.
+pub fn without(names: &[String]) -> Result<Vec<Source>> {
+    known(names)?;
+    Ok(SOURCES.into_iter().filter(|source| !names.iter().any(|name| name == source.name)).collect())
+}
+
+fn known(names: &[String]) -> Result<()> {
     if let Some(stranger) = names.iter().find(|name| !SOURCES.iter().any(|source| source.name == **name)) {
         let known: Vec<_> = SOURCES.iter().map(|source| source.name).collect();
         bail!("there is no source {stranger:?}; there are {}", known.join(", "));
     }
-    Ok(SOURCES.into_iter().filter(|source| names.iter().any(|name| name == source.name)).collect())
+    Ok(())
 }
 
 #[cfg(test)]

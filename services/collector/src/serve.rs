@@ -19,7 +19,7 @@ use crate::board::Board;
 use crate::ebpf::Groups;
 use crate::files::Places;
 use crate::local::{Local, now, uname};
-use crate::node::{SOURCES, outcomes};
+use crate::node::{Source, outcomes};
 use crate::outbox::{Outbox, up};
 use crate::peers::Watch;
 use crate::push::{self, PushTo};
@@ -49,6 +49,9 @@ pub struct Serve {
     /// Where sysfs is mounted.
     #[arg(long, default_value = "/sys", value_name = "DIR")]
     pub sysfs: PathBuf,
+    /// Sources that are left out, such as timex,arp.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub without: Vec<String>,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
@@ -75,6 +78,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
         local: Local::new(args.places()),
+        sources: crate::once::without(&args.without)?,
         groups,
         board: board.clone(),
         outbox: outbox.clone(),
@@ -137,6 +141,7 @@ fn watch_peers(
 /// This machine's rounds.
 struct Round {
     local: Local,
+    sources: Vec<Source>,
     groups: Groups,
     board: Arc<Board>,
     outbox: Arc<Outbox>,
@@ -157,7 +162,7 @@ impl Round {
 
     async fn once(&mut self) {
         let time = now();
-        let scrape = self.local.scrape(&SOURCES).await;
+        let scrape = self.local.scrape(&self.sources).await;
         let mut families = vec![up(true)];
         families.extend(scrape.families);
         families.extend(outcomes(&scrape.outcomes));
