@@ -8,7 +8,6 @@ pub mod bodies;
 pub mod boot;
 pub mod collector;
 pub mod connection;
-pub mod debian;
 pub mod ingest;
 pub mod memory;
 pub mod plain_debian;

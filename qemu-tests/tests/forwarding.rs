@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use vakt_image::setup::peers::{SID, peer};
 use vakt_qemu_tests::bench::connection::Connection;
-use vakt_qemu_tests::bench::debian::{SID, peer};
 use vakt_qemu_tests::bench::process::Server;
 use vakt_qemu_tests::container::free_port;
 use vakt_qemu_tests::{harness, programs};
@@ -34,8 +34,11 @@ const AGE_S: i64 = 120;
 const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
+    let missing = ["prometheus", "victoria-metrics"]
+        .into_iter()
+        .find_map(|package| peer(SID, package, package).err().map(|error| format!("{package}: {error:#}")));
     harness::run(
-        None,
+        missing,
         &[("through_an_outage_of_both_receivers_and_a_kill_nothing_is_lost_and_nothing_doubled", outage)],
     )
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use vakt_image::qemu::{Machine, ready};
+use vakt_image::qemu::{Machine, processors, ready};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, DISK_BYTES, Image, POWER_OFF_WITHIN};
 use vakt_qemu_tests::harness;
@@ -78,7 +78,7 @@ fn numbers(image: &Image, appliance: &Appliance) -> Result<()> {
     let console = appliance.guest.serial.text();
     ensure!(console.contains(&image.manifest.root_hash), "the console names another root hash:\n{console}");
     let cpus = value(appliance, "count(node_cpu_seconds_total{mode=\"idle\"})")?;
-    ensure!(cpus.total_cmp(&2.0).is_eq(), "{cpus} processors");
+    ensure!(cpus.total_cmp(&f64::from(processors())).is_eq(), "{cpus} processors");
     let memory = value(appliance, "node_memory_MemTotal_bytes")? / f64::from(1 << 20);
     ensure!((150.0..f64::from(MEMORY_MIB)).contains(&memory), "{memory} MiB of memory");
     let release = series(appliance, "node_uname_info")?["metric"]["release"].clone();

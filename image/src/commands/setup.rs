@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use vakt_image::setup::{Need, ensure};
+use vakt_image::setup::{Need, ensure, peers};
 
 /// Installs what a task needs.
 #[derive(Debug, clap::Args)]
 pub struct Setup {
-    /// `build`, `kernel` (to compile one), `run` or `test`; each holds what `build` does, and `test` what `run` does.
+    /// `build`, `kernel` (to compile one), `run` or `test`; each holds what `build` does, and `test` what `run` does. For `test` the programs that
+    /// it compares with are unpacked below the cache directory.
     #[arg(long = "for", default_value = "run")]
     task: Task,
 }
@@ -32,6 +33,9 @@ impl Setup {
             Task::Run => Need::Run,
             Task::Test => Need::Test,
         })?;
+        if matches!(self.task, Task::Test) {
+            peers::of_tests();
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

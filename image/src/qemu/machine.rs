@@ -111,7 +111,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine of 512 MiB and two processors without forwarded ports.
+    /// A machine of 512 MiB with [`accelerator::processors`], without forwarded ports.
     pub fn new(boot: Boot, disk: &Path) -> Machine {
         Machine {
             boot,
@@ -119,7 +119,7 @@ impl Machine {
             write_log: None,
             config_disk: None,
             memory_mib: 512,
-            processors: 2,
+            processors: accelerator::processors(),
             forwards: Vec::new(),
             reaches: Vec::new(),
             has_network: true,

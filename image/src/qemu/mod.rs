@@ -12,7 +12,7 @@ mod qmp;
 pub mod ready;
 mod serial;
 
-pub use accelerator::kvm_works;
+pub use accelerator::{kvm_works, processors};
 pub use guest::Guest;
 pub use machine::{Boot, Credential, Forward, Machine, Reach, Tap, WriteLog};
 pub use serial::Serial;

@@ -2,6 +2,7 @@
 
 mod apt;
 mod packages;
+pub mod peers;
 
 pub use apt::Apt;
 pub use packages::{Need, Package, packages};

@@ -12,10 +12,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use vakt_image::setup::peers;
 
+use super::Row;
 use super::connection::Connection;
 use super::process::{Server, cpu_s, ended_children_cpu_s, peak_rss_mib, rss_mib};
-use super::{Row, debian};
 use crate::container::free_port;
 use crate::programs;
 
@@ -66,9 +67,9 @@ pub fn measure() -> Result<Vec<Row>> {
     let reduced: Vec<String> = SAME.iter().map(|name| format!("--collector.{name}")).collect();
     let reduced = [vec!["--collector.disable-defaults".to_owned()], reduced].concat();
     for (suite, kind, arguments) in [
-        (debian::SID, "the same collectors", reduced.as_slice()),
-        (debian::SID, "as it comes", &[]),
-        (debian::BOOKWORM, "as it comes", &[]),
+        (peers::SID, "the same collectors", reduced.as_slice()),
+        (peers::SID, "as it comes", &[]),
+        (peers::BOOKWORM, "as it comes", &[]),
     ] {
         match Exporter::start(suite, kind, arguments, room.path()) {
             Ok(exporter) => exporters.push(exporter),
@@ -157,7 +158,7 @@ fn samples(text: &[u8]) -> usize {
 impl Exporter {
     fn start(suite: &str, kind: &str, arguments: &[String], room: &Path) -> Result<Exporter> {
         let package = "prometheus-node-exporter";
-        let peer = debian::peer(suite, package, package)?;
+        let peer = peers::peer(suite, package, package)?;
         let address = free_port()?;
         let mut command = Command::new(&peer.program);
         command.arg(format!("--web.listen-address={address}")).args(arguments);

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
+use vakt_image::setup::peers;
 
 use super::bodies::{CPU_SERIES, HOSTS, SAMPLES, SERIES, STEPS, bodies};
 use super::connection::Connection;
 use super::process::{Server, cpu_s, disk_bytes, peak_rss_mib};
-use super::{Row, debian, median};
+use super::{Row, median};
 use crate::container::free_port;
 use crate::programs;
 
@@ -54,7 +55,7 @@ pub fn measure() -> Result<Vec<Row>> {
     let Ok(store) = programs::path("vakt-store") else {
         return Ok(vec![Row::skipped("ingest", "vakt-store is not built beside vakt-bench")]);
     };
-    let peer = debian::peer(debian::SID, "victoria-metrics", "victoria-metrics");
+    let peer = peers::peer(peers::SID, "victoria-metrics", "victoria-metrics");
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let end_ms = now - NEWEST_AGE_MS;
     let bodies = bodies(end_ms)?;

@@ -15,8 +15,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use url::Url;
-use vakt_reach::connect::{Connector, SetUpError};
-use vakt_wire::config::Forward;
+use vakt_reach::connect::{Connector, SetUpError, Trust};
+use vakt_wire::config::{Authorities, Forward};
 use vakt_wire::http::read;
 
 use crate::bundle::{is_enough, join};
@@ -117,8 +117,9 @@ impl Place {
             let header = hyper::header::HeaderName::from_static("x-scope-orgid");
             headers.push((header, value(tenant.as_str(), "tenant")?));
         }
-        let connector = Connector::new(forward.authorities.as_ref())
-            .map_err(|source| PlaceError::SetUp { name: name(), source })?;
+        let trust =
+            Trust { authorities: forward.authorities.as_ref().map(Authorities::as_str), ..Trust::default() };
+        let connector = Connector::new(trust).map_err(|source| PlaceError::SetUp { name: name(), source })?;
         let cursor = Cursor::load(&cursor_path).unwrap_or_else(|| queue.end());
         let standing = Standing { name: name(), url: forward.url.to_string(), ..Standing::default() };
         Ok(Place {

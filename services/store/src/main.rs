@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Check(check::Check),
 }
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             .thread_stack_size(BLOCKING_STACK_BYTES)
             .build()
             .map_err(anyhow::Error::from)
-            .and_then(|runtime| runtime.block_on(serve::run(args))),
+            .and_then(|runtime| runtime.block_on(serve::run(*args))),
         Command::Check(args) => check::run(&args),
     };
     match outcome {

@@ -1,3 +1,5 @@
+//! The queue, with real files.
+
 use std::path::Path;
 
 use proptest::prelude::*;

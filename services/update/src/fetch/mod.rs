@@ -16,7 +16,7 @@ use hyper::{Response, StatusCode};
 use tokio::time::timeout;
 use tough::{Transport, TransportError, TransportErrorKind, TransportStream, async_trait};
 use url::Url;
-use vakt_reach::connect::{Connector, SetUpError};
+use vakt_reach::connect::{Connector, SetUpError, Trust};
 use vakt_wire::config::{Authorities, RepositoryUrl};
 
 use crate::body::BodyReader;
@@ -51,8 +51,9 @@ impl Remote {
     pub fn new(url: &RepositoryUrl, authorities: Option<&Authorities>) -> Result<Remote, Refusal> {
         let wrong = |error: url::ParseError| Refusal::NotSetUp(format!("[update] repository {url}: {error}"));
         let base = Url::parse(&format!("{}/", url.as_str().trim_end_matches('/'))).map_err(wrong)?;
+        let trust = Trust { authorities: authorities.map(Authorities::as_str), ..Trust::default() };
         let set_up = |error: SetUpError| Refusal::NotSetUp(format!("[update] {error}"));
-        Ok(Remote { base, connector: Connector::new(authorities).map_err(set_up)? })
+        Ok(Remote { base, connector: Connector::new(trust).map_err(set_up)? })
     }
 
     /// Where it is; ends with a slash.

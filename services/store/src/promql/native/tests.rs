@@ -1,3 +1,5 @@
+//! Native histograms in arithmetic and in quantiles.
+
 use super::*;
 use crate::histogram::tests::valid;
 use proptest::prelude::*;

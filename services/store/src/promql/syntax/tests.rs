@@ -1,3 +1,5 @@
+//! What the parser takes, what it refuses and where, and what it prints.
+
 use super::*;
 
 #[test]

@@ -1,12 +1,12 @@
-//! Peers from Debian: a package unpacked below the cache directory, and not installed.
+//! Programs that tests and benchmarks compare with: Debian packages unpacked below the cache directory, and not installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cache;
+use crate::process::{run, step};
 use anyhow::{Context, Result};
-use vakt_image::cache;
-use vakt_image::process::{run, step};
 
 /// Debian's keys, in the package `debian-archive-keyring` that every Debian has.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -16,6 +16,18 @@ pub const SID: &str = "sid";
 
 /// Debian 12.
 pub const BOOKWORM: &str = "bookworm";
+
+/// What the tests compare with, all of sid.
+const OF_TESTS: [&str; 3] = ["prometheus", "prometheus-node-exporter", "victoria-metrics"];
+
+/// Fetches what tests compare with. One that cannot be had is told of, and its tests are skipped.
+pub fn of_tests() {
+    for package in OF_TESTS {
+        if let Err(error) = peer(SID, package, package) {
+            eprintln!("{package}: {error:#}; the tests that need it are skipped");
+        }
+    }
+}
 
 /// A program of a Debian package: the suite's newest when it was first asked for, kept since then.
 #[derive(Debug)]
