@@ -29,20 +29,44 @@ const WARM_ROUNDS: u32 = 5;
 /// Times that `vakt-collector once` is run.
 const ONCE_RUNS: u32 = 30;
 
-/// node_exporter's names of what Vakt's collector reads.
-const SAME: [&str; 12] = [
+/// node_exporter's names of what Vakt's collector reads; systemd's units and cgroups come on top of it.
+const SAME: [&str; 36] = [
+    "arp",
+    "bonding",
+    "conntrack",
     "cpu",
+    "cpufreq",
     "diskstats",
+    "dmi",
+    "edac",
+    "entropy",
+    "filefd",
     "filesystem",
+    "hwmon",
+    "kernel_hung",
     "loadavg",
+    "mdadm",
     "meminfo",
+    "netclass",
     "netdev",
+    "netstat",
+    "nvme",
+    "os",
+    "powersupplyclass",
     "pressure",
+    "rapl",
+    "schedstat",
+    "selinux",
     "sockstat",
+    "softnet",
     "stat",
+    "thermal_zone",
     "time",
+    "timex",
+    "udp_queues",
     "uname",
     "vmstat",
+    "watchdog",
 ];
 
 /// A node_exporter that runs.
