@@ -5,7 +5,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
 
+# Set-up is a small program of its own; the image builder comes with everything else that is built.
+SETUP := cargo run --quiet --locked --package vakt-setup -- --for
 IMAGE := cargo run --quiet --locked --package vakt-image --
+BUILT = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)/debug
 PROGRAMS := vakt-init vakt-store vakt-log vakt-collector vakt-repair vakt-web vakt-update vakt-time vakt-egress
 DEV := target/dev
 TEST_IMAGE := target/test-image
@@ -16,13 +19,12 @@ help: ## What can be made
 
 .PHONY: run
 run: image ## Boot the image in QEMU; Ctrl-C powers it off. FLAGS="--config vakt.toml" and others are passed on
-	$(IMAGE) setup --for run
+	$(SETUP) run
 	$(IMAGE) run $(FLAGS)
 
 .PHONY: image
 image: ## Build the flashable image: target/image/vakt-<version>-<arch>.img.zst; KERNEL=source FORMAT=qcow2 SECURE_BOOT=DIR
-	cargo build --locked --package vakt-image
-	$(IMAGE) setup --for $(if $(filter source,$(KERNEL)),kernel,build)
+	$(SETUP) $(if $(filter source,$(KERNEL)),kernel,build)
 	$(IMAGE) build $(if $(KEYS),--keys $(KEYS)) $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FORMAT),--format $(FORMAT)) \
 	  $(if $(SECURE_BOOT),--secure-boot-key $(SECURE_BOOT)/db.key --secure-boot-cert $(SECURE_BOOT)/db.crt)
 
@@ -32,8 +34,7 @@ bundle: image ## Add the image to a signed repository of updates, target/update;
 
 .PHONY: dev
 dev: ## The same init and services as a container on this host, at https://127.0.0.1:8443 (root)
-	cargo build --locked --package vakt-image
-	$(IMAGE) setup --for build
+	$(SETUP) build
 	$(IMAGE) tree --output $(DEV)/tree
 	mkdir -p $(DEV)/state
 	$(DEV)/tree/usr/bin/vakt-init container --root $(DEV)/tree --state $(DEV)/state \
@@ -41,11 +42,11 @@ dev: ## The same init and services as a container on this host, at https://127.0
 
 .PHONY: test
 test: ## Every test of every tier, with one closing summary
-	cargo build --locked --package vakt-image
-	$(IMAGE) setup --for test
+	$(SETUP) test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-	$(IMAGE) build --profile dev --no-compress --output $(TEST_IMAGE)
+	cargo build --workspace --all-targets --locked
+	$(BUILT)/vakt-image build --profile dev --no-compress --output $(TEST_IMAGE)
 	.ci/deny
 	.ci/tests target/tests.log
 
@@ -58,7 +59,7 @@ buildroot-check: ## Check buildroot-overlay/ against BUILDROOT=DIR and KERNEL_SO
 
 .PHONY: bench
 bench: image ## Print the measures: boot, sizes, memory, ingest against the peers
-	$(IMAGE) setup --for test
+	$(SETUP) test
 	cargo build --locked --release $(addprefix --package ,$(PROGRAMS)) --package vakt-qemu-tests --bins
 	cargo run --locked --release --package vakt-qemu-tests --bin vakt-bench
 

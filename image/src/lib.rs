@@ -5,18 +5,17 @@
 //! [`bundle`] makes signed updates of it; [`flash`] writes it to a disk; [`setup`] installs what all that needs on
 //! the host. Everything is reproducible: the same inputs give the same bytes.
 
-pub mod arch;
 pub mod build;
 pub mod bundle;
-pub mod cache;
 pub mod flash;
 pub mod kernel;
-pub mod process;
 pub mod provider;
 pub mod qemu;
 pub mod sbom;
 pub mod secure_boot;
-pub mod setup;
+
+pub use vakt_setup as setup;
+pub use vakt_setup::{arch, cache, process};
 
 /// The version that is built.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

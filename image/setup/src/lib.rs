@@ -1,8 +1,15 @@
 //! Host set-up: which Debian packages each task needs, and how they are installed.
+//!
+//! A crate of its own with hardly a dependency, because it is what `make` builds first: the image builder's libraries,
+//! built for it alone, would be built once more with the workspace's features. It also holds what set-up and builder
+//! share: the architectures, the cache, running programs.
 
 mod apt;
+pub mod arch;
+pub mod cache;
 mod packages;
 pub mod peers;
+pub mod process;
 
 pub use apt::Apt;
 pub use packages::{Need, Package, packages};
@@ -10,6 +17,25 @@ pub use packages::{Need, Package, packages};
 use anyhow::Context;
 
 use crate::process::{run, step};
+
+/// What a task needs, installed; for [`Need::Test`] the programs that tests compare with are unpacked too.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn prepare(need: Need) -> anyhow::Result<()> {
+    ensure(need)?;
+    if need == Need::Test {
+        peers::of_tests();
+    }
+    Ok(())
+}
+
+/// The command that set-up was started with, before its flags.
+fn ourselves() -> anyhow::Result<String> {
+    let program = std::env::current_exe()?;
+    let word = if program.ends_with("vakt-image") { " setup" } else { "" };
+    Ok(format!("{}{word}", program.display()))
+}
 
 /// Installs what `need` asks for and is missing. As root through apt; otherwise the exact command is
 /// in the error. Nothing is downloaded when nothing is missing.
@@ -24,8 +50,8 @@ pub fn ensure(need: Need) -> anyhow::Result<()> {
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!(
-            "packages are missing; run as root:\n  {} setup --for {need}\nwhich runs:\n  apt-get install --no-install-recommends {}",
-            std::env::current_exe()?.display(),
+            "packages are missing; run as root:\n  {} --for {need}\nwhich runs:\n  apt-get install --no-install-recommends {}",
+            ourselves()?,
             names.join(" ")
         );
     }

@@ -18,6 +18,21 @@ pub enum Need {
     Test,
 }
 
+impl Need {
+    /// What a command line may say.
+    pub const NAMES: &str = "build|kernel|run|test";
+}
+
+impl std::str::FromStr for Need {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Need, String> {
+        let all = [Need::Build, Need::Kernel, Need::Run, Need::Test];
+        let found = all.into_iter().find(|need| need.to_string() == text);
+        found.ok_or_else(|| format!("{text:?} is no task; those are {}", Need::NAMES))
+    }
+}
+
 impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
