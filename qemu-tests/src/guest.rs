@@ -14,6 +14,7 @@ use vakt_image::provider;
 use vakt_image::qemu::{Boot, Forward, Guest, Machine, ready};
 
 use crate::container::{TOKEN, free_port, workspace};
+use crate::refusals;
 
 /// From power-on to the pages. Quiet times are 10 to 20 s under emulation; builders are not quiet.
 pub const READY_WITHIN: Duration = Duration::from_secs(240);
@@ -163,11 +164,18 @@ impl Appliance {
         format!("console:\n{}\nlogs:\n{logged}", self.guest.serial.text())
     }
 
-    /// Presses the power button and waits for a clean end.
+    /// Presses the power button and waits for a clean end. A box that lets itself be asked tells first that none of its
+    /// services was refused a call.
     ///
     /// # Errors
-    /// When the guest does not switch itself off.
+    /// When the guest does not switch itself off, or a call was refused.
     pub fn power_off(&mut self) -> Result<()> {
+        // Without our token in its config, or with damaged state, it does not answer that.
+        if let Ok(answer) = self.get(refusals::QUERY)
+            && answer.status == 200
+        {
+            refusals::none(&answer.text())?;
+        }
         let status = self.guest.power_off(POWER_OFF_WITHIN)?;
         ensure!(status.success(), "QEMU ended with {status}");
         Ok(())

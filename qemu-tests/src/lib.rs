@@ -12,6 +12,7 @@ pub mod guest;
 pub mod harness;
 pub mod lan;
 pub mod programs;
+pub mod refusals;
 pub mod slots;
 pub mod systemd_peer;
 pub mod updates;
