@@ -300,6 +300,11 @@ fn configure(
     if let Some(refused) = desk.refused() {
         console.line(&format!("vakt: config refused: {refused}"));
     }
+    if let Some(version) = desk.read_from_version() {
+        let number = desk.ledger().in_force().number;
+        let today = vakt_wire::config::VERSION;
+        console.line(&format!("vakt: config revision {number} is of version {version} and read as {today}"));
+    }
     if let Some(pending) = desk.ledger().pending() {
         let (number, seconds) = (pending.revision.number, pending.confirm_within_s);
         console.line(&format!("vakt: config revision {number} on trial for {seconds} s"));

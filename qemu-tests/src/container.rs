@@ -14,7 +14,7 @@ use vakt_image::bundle::keys::trusted_root;
 use vakt_image::qemu::{Serial, ready};
 use vakt_image::sbom;
 
-use crate::programs;
+use crate::{programs, refusals};
 
 /// All services in their rooms take about a second; a loaded builder gets this long.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -36,7 +36,7 @@ pub fn config(more: &str) -> String {
     use sha2::{Digest, Sha256};
     let hash: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
-        "version = 1\nhostname = \"guard\"\n[scrape]\ninterval_s = 1\n[[token]]\nname = \"tests\"\nsha256 = \"{hash}\"\n\
+        "version = 2\nhostname = \"guard\"\n[scrape]\ninterval = \"1s\"\n[[token]]\nname = \"tests\"\nsha256 = \"{hash}\"\n\
          scopes = [\"metrics:read\", \"metrics:write\", \"logs:read\", \"logs:write\", \"config:read\", \"config:write\", \"update:read\", \"update:write\", \"reset\", \"backup:read\", \"backup:write\"]\n{more}"
     )
 }
@@ -294,6 +294,14 @@ impl Container {
             }
         }
         Ok(all)
+    }
+
+    /// Fails when seccomp refused a service a call that it wanted to make.
+    ///
+    /// # Errors
+    /// With the log's lines of them.
+    pub fn none_was_refused(&self) -> Result<()> {
+        refusals::none(&self.get(refusals::QUERY)?.text())
     }
 
     /// Runs a program of this host inside a service's room.

@@ -57,22 +57,22 @@ fn changes() -> Result<()> {
     // What concerns nobody's way in is in force at once, and only its service begins anew.
     let file = container.state.join("../new.toml");
     let path = file.to_string_lossy().into_owned();
-    std::fs::write(&file, first.replace("interval_s = 1", "interval_s = 2"))?;
+    std::fs::write(&file, first.replace("interval = \"1s\"", "interval = \"2s\""))?;
     let said = good(&container, &["validate", &path])?;
     ensure!(said == "valid; restarts collector\n", "validate said {said}");
     let said = good(&container, &["diff", &path])?;
-    ensure!(said.contains("-interval_s = 1\n+interval_s = 2\n"), "diff said {said}");
+    ensure!(said.contains("-interval = \"1s\"\n+interval = \"2s\"\n"), "diff said {said}");
     let said = good(&container, &["apply", &path, "--why", "half the load"])?;
     ensure!(said.ends_with("is in force; restarts collector\n"), "apply said {said}");
     container.console.wait_for("by token ctl is in force", Duration::from_secs(10))?;
     container.eventually("/api/v1/query?query=up", |text| text.contains("success").then_some(()))?;
 
     // A wrong one is refused with the place, and nothing changes.
-    std::fs::write(&file, first.replace("interval_s = 1", "interval_s = 99"))?;
+    std::fs::write(&file, first.replace("interval = \"1s\"", "interval = \"99s\""))?;
     let said = refused(&container, &["apply", &path])?;
-    ensure!(said.contains("scrape.interval_s: 99 s is longer"), "apply said {said}");
+    ensure!(said.contains("scrape.interval: 99s is longer"), "apply said {said}");
     let said = refused(&container, &["apply", &path, "--base", "1"])?;
-    ensure!(said.contains("scrape.interval_s"), "apply said {said}");
+    ensure!(said.contains("scrape.interval"), "apply said {said}");
 
     // One that takes the token of its own author away is on trial, and nobody is left to confirm it.
     std::fs::write(&file, config("# locked out\n"))?;
@@ -82,7 +82,7 @@ fn changes() -> Result<()> {
     container.wait_for("the token works again", || {
         Ok(vaktctl(&container, &["get"])?.status.success().then_some(()))
     })?;
-    ensure!(good(&container, &["get"])?.contains("interval_s = 2"), "the one before is not in force");
+    ensure!(good(&container, &["get"])?.contains("interval = \"2s\""), "the one before is not in force");
 
     // One that is confirmed stays, and the history says who and why; the catalog has a copy.
     std::fs::write(&file, with_token("# kept\n").replace("\"guard\"", "\"watch\""))?;

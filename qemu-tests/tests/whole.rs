@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn peer_config(peer: &SystemdPeer) -> String {
     format!(
         "[ssh]\nread_key = \"\"\"\n{}\"\"\"\nrepair_key = \"\"\"\n{}\"\"\"\n[[peer]]\nname = \"db1\"\n\
-         address = \"{PEER_IN_GUEST}\"\nhost_key = \"{}\"\ninterval_s = 5\n[[policy]]\nname = \"restart-demo\"\n\
+         address = \"{PEER_IN_GUEST}\"\nhost_key = \"{}\"\ninterval = \"5s\"\n[[policy]]\nname = \"restart-demo\"\n\
          yaml = \"\"\"\nversion: 1\nname: restart-demo\nmatch:\n  unit: {DEMO}\n  peers: [db1]\n  state: failed\n\
          guards:\n  max_per_hour: 3\n  cooldown: 10s\naction:\n  verb: restart\n  timeout: 30s\nverify:\n  \
          active_for: 10s\n\"\"\"\n",

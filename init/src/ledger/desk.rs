@@ -135,6 +135,11 @@ impl Desk {
         self.refused.as_deref()
     }
 
+    /// The version of the document in force, when an older Vakt's: it is read as today's says.
+    pub fn read_from_version(&self) -> Option<u32> {
+        config::version(&self.ledger.in_force().text).ok().filter(|version| *version < config::VERSION)
+    }
+
     /// Seconds until the trial is over.
     pub fn trial_left_s(&self, now_ms: u64) -> Option<u64> {
         self.trial_ends_ms.map(|end| end.saturating_sub(now_ms).div_ceil(1000))
@@ -166,8 +171,10 @@ impl Desk {
             .map(Role::name)
             .collect();
         let present = &self.config;
-        let needs_confirmation =
-            present.network != next.network || present.admin != next.admin || present.tokens != next.tokens;
+        let needs_confirmation = present.network != next.network
+            || present.tls != next.tls
+            || present.admin != next.admin
+            || present.tokens != next.tokens;
         Ok(Forecast { restarts, needs_confirmation })
     }
 
@@ -346,7 +353,7 @@ mod tests {
         let wrong = desk.apply(wish("version = 1\n[scrape]\ninterval_s = 99\n"), 0);
         assert!(matches!(wrong, Err(Problem::Config(_))));
         assert!(matches!(desk.take_back("admin", 0), Err(Problem::Refused(_))));
-        assert_eq!(desk.config().scrape.interval_s.get(), 7);
+        assert_eq!(desk.config().scrape.interval.get(), 7);
     }
 
     #[test]
@@ -411,13 +418,27 @@ mod tests {
     }
 
     #[test]
+    fn a_config_of_an_older_version_is_in_force_and_stays_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = "version = 1\n[scrape]\ninterval_s = 7\n";
+        file::save(&directory.path().join("ledger.json"), &Ledger::new(old, "admin", 0)).unwrap();
+        let mut desk = desk(directory.path(), None);
+        assert_eq!((desk.config().scrape.interval.get(), desk.refused()), (7, None));
+        assert_eq!((desk.read_from_version(), desk.ledger().in_force().text.as_str()), (Some(1), old));
+        let new = config::current(old).unwrap();
+        let (number, effect) = desk.apply(wish(&new), 0).unwrap().unwrap();
+        assert_eq!((number, effect.restart), (2, vec![]));
+        assert_eq!(desk.read_from_version(), None);
+    }
+
+    #[test]
     fn a_config_that_this_build_cannot_read_gives_way_to_the_newest_one_that_it_can() {
         let directory = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::new("version = 1\nhostname = \"old\"\n", "admin", 0);
-        ledger.apply(wish("version = 2\nnew = true\n")).unwrap();
+        ledger.apply(wish("version = 3\nnew = true\n")).unwrap();
         file::save(&directory.path().join("ledger.json"), &ledger).unwrap();
         let desk = desk(directory.path(), None);
         assert_eq!(desk.config().hostname.as_str(), "old");
-        assert!(desk.refused().unwrap().contains("this build reads version 1"));
+        assert!(desk.refused().unwrap().contains("this build reads versions 1 to 2"));
     }
 }

@@ -8,9 +8,6 @@ use vakt_wire::config;
 use super::Ledger;
 use crate::machine::identity;
 
-/// The defaults as a document: what a box runs by that was told nothing.
-const DEFAULTS: &str = "version = 1\n";
-
 /// Reads the ledger. Without one, `config.toml` of an earlier build beside it is taken as the first
 /// revision, and without that the defaults are. A file that cannot be used is set aside under another
 /// name; the second value says why.
@@ -32,7 +29,7 @@ pub fn load(path: &Path, at_s: i64) -> anyhow::Result<(Ledger, Option<String>)> 
             let aside = path.with_extension("unusable");
             std::fs::rename(path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
             let note = format!("{}: {reason}; kept as {}", path.display(), aside.display());
-            Ok((Ledger::new(DEFAULTS, "defaults", at_s), Some(note)))
+            Ok((Ledger::new(config::EMPTY, "defaults", at_s), Some(note)))
         }
     }
 }
@@ -50,7 +47,7 @@ fn first(path: &Path, at_s: i64) -> Ledger {
     let earlier = std::fs::read_to_string(path.with_file_name("config.toml"));
     match earlier.ok().filter(|text| config::parse(text).is_ok()) {
         Some(text) => Ledger::new(&text, "an earlier version", at_s),
-        None => Ledger::new(DEFAULTS, "defaults", at_s),
+        None => Ledger::new(config::EMPTY, "defaults", at_s),
     }
 }
 
@@ -64,7 +61,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.json");
         let (mut ledger, note) = load(&path, 7).unwrap();
-        assert_eq!((ledger.in_force().text.as_str(), note), (DEFAULTS, None));
+        assert_eq!((ledger.in_force().text.as_str(), note), (config::EMPTY, None));
         let wish = Wish { text: "version = 1\nhostname = \"a\"\n".into(), ..Wish::default() };
         assert_eq!(ledger.apply(wish), Ok(Some(2)));
         save(&path, &ledger).unwrap();

@@ -1,4 +1,4 @@
-//! Secrets (SSH private keys, and what signs in to servers elsewhere) stay in init: a document that leaves it says
+//! Secrets (private keys, and what signs in to servers elsewhere) stay in init: a document that leaves it says
 //! `(kept)` in their place, and one that comes back with that word keeps the secret that is there.
 
 use std::ops::Range;
@@ -10,8 +10,9 @@ const KEPT: &str = "\"(kept)\"";
 
 /// The values that are secret: a table or an array of tables, the key that tells its elements apart, and the keys that lead
 /// to each secret in one.
-const SECRETS: [(&str, &str, &[&[&str]]); 3] = [
+const SECRETS: [(&str, &str, &[&[&str]]); 4] = [
     ("ssh", "", &[&["read_key"], &["repair_key"]]),
+    ("tls", "", &[&["key"]]),
     ("forward", "name", &[&["bearer"], &["password"]]),
     ("scrape_job", "job_name", &[&["bearer_token"], &["basic_auth", "password"], &["tls_config", "key"]]),
 ];
@@ -85,6 +86,9 @@ mod tests {
 
     #[test]
     fn a_new_key_replaces_the_old_one_and_a_kept_one_that_never_was_stays_a_word() {
+        let own = "version = 2\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        let hidden = "version = 2\n[tls]\ncertificate = \"c\"\nkey = \"(kept)\"\n";
+        assert_eq!((hide(own).as_str(), restore(hidden, own).as_str()), (hidden, own));
         let new = "version = 1\n[ssh]\nread_key = \"-----BEGIN n\"\n";
         assert_eq!(restore(new, WHOLE), new);
         let kept = "version = 1\nssh = { read_key = \"(kept)\" }\n";

@@ -16,9 +16,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use vakt_wire::config::{BYTES_MAX, Hostname, PasswordHash};
-
 use vakt_wire::base64;
+use vakt_wire::config::{self, BYTES_MAX, Hostname, PasswordHash};
 
 /// SMBIOS structures as the firmware made them, without a kernel module.
 const SMBIOS: &str = "/sys/firmware/dmi/tables/DMI";
@@ -83,7 +82,7 @@ impl Credentials {
     pub fn document(&self, is_new: bool) -> Option<(String, String)> {
         let mut text = match &self.config {
             Some(text) => text.clone(),
-            None if is_new && (self.hostname.is_some() || self.admin.is_some()) => "version = 1\n".into(),
+            None if is_new && (self.hostname.is_some() || self.admin.is_some()) => config::EMPTY.into(),
             None => return None,
         };
         // What the document itself says stays; a document that cannot be read is refused as a whole later.
@@ -250,7 +249,7 @@ mod tests {
         let whole = "io.systemd.credential:vakt.config=version = 1\n[scrape]\ninterval_s = 7\n";
         let (used, refused) = judged(&[name, &admin, whole]);
         let config = config::parse(&used.document(false).unwrap().1).unwrap();
-        assert_eq!((config.hostname.as_str(), config.scrape.interval_s.get()), ("guard", 7));
+        assert_eq!((config.hostname.as_str(), config.scrape.interval.get()), ("guard", 7));
         assert_eq!((config.admin.unwrap().user.as_str(), refused.len()), ("admin", 0));
         let own = "io.systemd.credential:vakt.config=version = 1\nhostname = \"own\"\n";
         let config = config::parse(&judged(&[name, own]).0.document(true).unwrap().1).unwrap();

@@ -1,11 +1,12 @@
 //! The machine config over init's socket: read, check, apply, confirm, undo. For web alone.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vakt_wire::config::Hostname;
+use vakt_wire::config::{self, Hostname};
 use vakt_wire::role::{Role, permits};
 
 use super::answers::json;
@@ -95,7 +96,10 @@ fn read(desk: &Desk, rest: &str, now_ms: u64) -> Answer {
     };
     let with_text = |found: &Revision| {
         let mut value = revision(found);
-        value["text"] = Value::from(secrets::hide(&found.text));
+        // As today's version has it, so that what is read can be changed and applied; what cannot be read, as it is.
+        let now = config::current(&found.text).unwrap_or(Cow::Borrowed(&found.text));
+        value["text"] = Value::from(secrets::hide(&now));
+        value["version"] = json!(config::version(&found.text).ok());
         value
     };
     match rest {

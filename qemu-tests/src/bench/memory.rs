@@ -58,10 +58,10 @@ pub fn measure() -> Result<Vec<Row>> {
 fn config(peer: &SystemdPeer) -> String {
     let hash: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
-        "version = 1\nhostname = \"guard\"\n[scrape]\ninterval_s = 15\n[[token]]\nname = \"bench\"\n\
+        "version = 2\nhostname = \"guard\"\n[scrape]\ninterval = \"15s\"\n[[token]]\nname = \"bench\"\n\
          sha256 = \"{hash}\"\nscopes = [\"metrics:read\"]\n[ssh]\nread_key = \"\"\"\n{}\"\"\"\n\
          repair_key = \"\"\"\n{}\"\"\"\n[[peer]]\nname = \"db1\"\naddress = \"{}\"\nhost_key = \"{}\"\n\
-         interval_s = 15\n",
+         interval = \"15s\"\n",
         peer.read_key(),
         peer.repair_key(),
         peer.address(),

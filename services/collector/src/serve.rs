@@ -34,7 +34,7 @@ pub struct Serve {
     /// Where samples go: unix:/path or http://host:port[/path] (remote-write 1.0).
     #[arg(long, default_value = "unix:/run/vakt/store/http.sock", value_name = "PLACE")]
     pub push: PushTo,
-    /// Time between two rounds over this machine, 1s to 15s; the config's scrape.interval_s without it.
+    /// Time between two rounds over this machine, 1s to 15s; the config's scrape.interval without it.
     #[arg(long, value_name = "TIME", value_parser = crate::once::seconds)]
     pub interval: Option<Duration>,
     /// An address for health, metrics and sources besides inherited sockets. May be repeated.
@@ -84,7 +84,7 @@ pub async fn run(args: Serve) -> Result<()> {
         outbox: outbox.clone(),
         instance,
     };
-    let every = args.interval.unwrap_or(config.scrape.interval_s.duration());
+    let every = args.interval.unwrap_or(config.scrape.interval.duration());
     tasks.spawn(round.repeat(every, stop.clone()));
     let sender = tokio::spawn(push::run(args.push.clone(), outbox.clone()));
     life.ready(&format!("{watched} peers, {targets} targets, every {every:?}"));
@@ -125,7 +125,7 @@ fn watch_peers(
         match target {
             Ok(target) => {
                 let (outbox, board) = (outbox.clone(), board.clone());
-                let watch = Watch { target, interval: peer.interval_s.duration(), outbox, board };
+                let watch = Watch { target, interval: peer.interval.duration(), outbox, board };
                 tasks.spawn(watch.run(stop.clone()));
                 watched += 1;
             }

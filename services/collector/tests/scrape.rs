@@ -128,7 +128,7 @@ impl Drop for Collector {
 
 fn serve(room: &Path, config: &str, sink: &str) -> Collector {
     let file = room.join("config.toml");
-    std::fs::write(&file, format!("version = 1\n[scrape]\nebpf = false\n{config}")).unwrap();
+    std::fs::write(&file, format!("version = 2\n[scrape]\nebpf = false\n{config}")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_vakt-collector"))
         .args(["serve", "--config"])
         .arg(&file)
@@ -189,7 +189,7 @@ fn a_target_is_scraped_relabelled_and_marked_when_it_goes() {
         }
     });
     let config = format!(
-        "[[scrape_job]]\njob_name = \"t\"\ntargets = [\"{address}\"]\ninterval_s = 1\ntimeout_s = 1\nmetrics_path = \"/m?x=1\"\n\
+        "[[scrape_job]]\njob_name = \"t\"\ntargets = [\"{address}\"]\nscrape_interval = \"1s\"\nscrape_timeout = \"1s\"\nmetrics_path = \"/m?x=1\"\n\
          basic_auth = {{ username = \"u\", password = \"p\" }}\nlabels = {{ env = \"test\" }}\n\
          metric_relabel_configs = [\n{{ source_labels = [\"__name__\"], regex = \"go_.*\", action = \"drop\" }},\n\
          {{ regex = \"secret\", action = \"labeldrop\" }} ]\n"
@@ -253,7 +253,7 @@ fn a_target_that_wants_a_certificate_is_given_one_and_one_of_another_authority_i
     let address = tls_target(&ca_der, server.der().clone(), server_key.serialize_der());
     let job = |name: &str, ca: &str, more: &str| {
         format!(
-            "[[scrape_job]]\njob_name = \"{name}\"\nscheme = \"https\"\ntargets = [\"{address}\"]\ninterval_s = 1\ntimeout_s = 1\n\
+            "[[scrape_job]]\njob_name = \"{name}\"\nscheme = \"https\"\ntargets = [\"{address}\"]\nscrape_interval = \"1s\"\nscrape_timeout = \"1s\"\n\
              bearer_token = \"abc\"\n[scrape_job.tls_config]\nca = '''\n{ca}'''\nserver_name = \"target.test\"\n{more}\n"
         )
     };

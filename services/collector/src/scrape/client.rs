@@ -68,7 +68,7 @@ impl Client {
             connector: Connector::new(trust).map_err(|error: SetUpError| format!("tls_config: {error}"))?,
             authorization: authorization.map(secret).transpose()?,
             body_bytes_max: job.body_size_limit as usize,
-            within: job.timeout_s.duration(),
+            within: job.scrape_timeout.duration(),
         })
     }
 

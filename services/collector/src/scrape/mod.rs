@@ -62,7 +62,7 @@ pub fn start(
                     count += 1;
                     let (client, rules) = (client.clone(), rules.clone());
                     let (outbox, board) = (outbox.clone(), board.clone());
-                    let every = job.interval_s.duration();
+                    let every = job.scrape_interval.duration();
                     tasks.spawn(
                         Target { place, labels, client, rules, every, outbox, board }.run(stop.clone()),
                     );
@@ -108,8 +108,8 @@ fn discovered(job: &ScrapeJob, peers: &[Peer]) -> Vec<Labels> {
             ("__address__", address),
             ("__scheme__", scheme.into()),
             ("__metrics_path__", job.metrics_path.clone()),
-            ("__scrape_interval__", seconds(job.interval_s.duration())),
-            ("__scrape_timeout__", seconds(job.timeout_s.duration())),
+            ("__scrape_interval__", seconds(job.scrape_interval.duration())),
+            ("__scrape_timeout__", seconds(job.scrape_timeout.duration())),
             ("job", job.job_name.to_string()),
         ] {
             labels.insert(name.into(), value);

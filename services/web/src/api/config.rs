@@ -31,7 +31,7 @@ pub async fn answer(app: &App, by: &str, caller: &Caller, request: Request) -> R
         let Some(fields) = wish.as_object_mut() else {
             return error(
                 StatusCode::BAD_REQUEST,
-                "the body is no JSON object; example: {\"text\":\"version = 1\"}",
+                "the body is no JSON object; example: {\"text\":\"version = 2\"}",
             );
         };
         // Who it was is for the token to say.

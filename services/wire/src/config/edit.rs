@@ -136,11 +136,11 @@ mod tests {
     use super::*;
     use crate::config::{MachineConfig, Name, parse};
 
-    const TEXT: &str = "version = 1 # ours\nhostname = \"old\"\n\n# why\n[scrape]\ninterval_s = 7\n\n[network]\ndns = [\"192.0.2.53\"]\n[[network.interface]]\nname = \"eth1\"\ndhcp = true\n\n[admin]\nuser = \"a\"\npassword_hash = \"$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm8\"\n";
+    const TEXT: &str = "version = 1 # ours\nhostname = \"old\"\n\n# why\n[scrape]\ninterval = \"7s\"\n\n[network]\ndns = [\"192.0.2.53\"]\n[[network.interface]]\nname = \"eth1\"\ndhcp = true\n\n[admin]\nuser = \"a\"\npassword_hash = \"$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5bm8\"\n";
 
     fn check(changed: Result<String, EditError>) -> MachineConfig {
         let text = changed.unwrap();
-        assert!(text.contains("# ours") && text.contains("interval_s = 7"), "{text}");
+        assert!(text.contains("# ours") && text.contains("interval = \"7s\""), "{text}");
         parse(&text).unwrap()
     }
 

@@ -1,10 +1,12 @@
 //! Text to [`MachineConfig`], with errors that a person can act on.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use super::migrate::{self, VERSION};
 use super::network_check::contradiction;
 use super::scrape_job;
 use super::types::{MachineConfig, Peer};
@@ -19,12 +21,26 @@ pub const FORWARDS_MAX: usize = 8;
 ///
 /// # Errors
 /// [`ConfigError`] for the first thing that is wrong: TOML syntax, an unknown key, a value out of
-/// its range, a version from another time, or parts that contradict each other.
+/// its range, a version from the future, or parts that contradict each other.
 pub fn parse(text: &str) -> Result<MachineConfig, ConfigError> {
     if text.len() > BYTES_MAX {
         return Err(plain(format!("the document has {} bytes; at most {BYTES_MAX} are read", text.len())));
     }
-    version(text)?;
+    let current = migrate::current(text)?;
+    parse_current(&current).map_err(|error| match &current {
+        Cow::Borrowed(_) => error,
+        Cow::Owned(_) => {
+            let version = migrate::version(text).unwrap_or_default();
+            let reason = format!(
+                "{}; the document is of version {version} and was read as version {VERSION}",
+                error.reason
+            );
+            ConfigError { reason, ..error }
+        }
+    })
+}
+
+fn parse_current(text: &str) -> Result<MachineConfig, ConfigError> {
     let deserializer = toml::Deserializer::parse(text).map_err(|error| at(text, String::new(), error))?;
     let config: MachineConfig = serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let key = match error.path().to_string() {
@@ -41,31 +57,8 @@ fn plain(reason: String) -> ConfigError {
     ConfigError { key: String::new(), line: 0, column: 0, reason }
 }
 
-/// The version comes first: a document from another time must not fail on whatever key is new in it.
-fn version(text: &str) -> Result<(), ConfigError> {
-    let table = DeTable::parse(text).map_err(|error| at(text, String::new(), error))?;
-    let found = table.get_ref().get("version").map(|value| value.get_ref());
-    match found {
-        Some(DeValue::Integer(number)) if number.as_str() == "1" => Ok(()),
-        Some(DeValue::Integer(number)) => Err(locate(
-            text,
-            "version",
-            format!(
-                "this build reads version 1, the document says {}; example: version = 1",
-                number.as_str()
-            ),
-        )),
-        Some(_) => Err(locate(text, "version", "not a number; example: version = 1".into())),
-        None => Err(ConfigError {
-            key: "version".into(),
-            line: 1,
-            column: 1,
-            reason: "missing; example: version = 1 as the first line".into(),
-        }),
-    }
-}
-
-fn at(text: &str, key: String, error: toml::de::Error) -> ConfigError {
+/// An error of the TOML reader with its place.
+pub(super) fn at(text: &str, key: String, error: toml::de::Error) -> ConfigError {
     let (line, column) = error.span().map_or((0, 0), |span| line_column(text, span.start));
     let mut reason = error.message().replace('\n', "; ");
     if let Some(example) = example(&key) {
@@ -82,10 +75,13 @@ fn example(key: &str) -> Option<&'static str> {
         "network" => "[[network.interface]] name = \"eth0\", dhcp = true",
         "time" => "[[time.server]] host = \"ntp.example.org\", nts = true",
         "admin" => "[admin] user = \"admin\", password_hash = \"$argon2id$…\"",
+        "tls" => {
+            "[tls] certificate = \"\"\"-----BEGIN CERTIFICATE-----…\"\"\", key = \"\"\"-----BEGIN PRIVATE KEY-----…\"\"\""
+        }
         "token" => "[[token]] name = \"grafana\", sha256 = \"<64 hex digits>\", scopes = [\"metrics:read\"]",
         "ssh" => "[ssh] read_key = \"\"\"-----BEGIN OPENSSH PRIVATE KEY-----…\"\"\"",
         "peer" => "[[peer]] name = \"db1\", address = \"192.0.2.7:22\", host_key = \"ssh-ed25519 AAAA…\"",
-        "scrape" => "[scrape] interval_s = 5",
+        "scrape" => "[scrape] interval = \"5s\"",
         "scrape_job" => "[[scrape_job]] job_name = \"node\", targets = [\"192.0.2.7:9100\"]",
         "update" => "[update] repository = \"https://updates.example.org/vakt\", check = \"6h\"",
         "forward" => {
@@ -110,16 +106,19 @@ fn contradictions(text: &str, config: &MachineConfig) -> Result<(), ConfigError>
         return Err(locate(text, &format!("forward[{at}]"), reason));
     }
     unique(text, "scrape_job", config.scrape_jobs.iter().map(|job| job.job_name.as_str()))?;
+    if config.tls.certificate.is_some() != config.tls.key.is_some() {
+        let reason = "certificate and key go together; without both the box makes its own".into();
+        return Err(locate(text, "tls", reason));
+    }
     if let Some((key, reason)) = scrape_job::contradiction(config) {
         return Err(locate(text, &key, reason));
     }
     if let Some((key, reason)) = contradiction(&config.network, &config.time) {
         return Err(locate(text, &key, reason));
     }
-    if config.scrape.interval_s.get() > 15 {
-        let reason =
-            format!("{} s is longer than 15 s; example: interval_s = 5", config.scrape.interval_s.get());
-        return Err(locate(text, "scrape.interval_s", reason));
+    if config.scrape.interval.get() > 15 {
+        let reason = format!("{} is longer than 15s; example: interval = \"5s\"", config.scrape.interval);
+        return Err(locate(text, "scrape.interval", reason));
     }
     Ok(())
 }
@@ -136,7 +135,7 @@ fn unique<'a>(text: &str, part: &str, names: impl Iterator<Item = &'a str>) -> R
 }
 
 /// An error for `key` (`a.b[2].c`) with the place of that key's value in `text`.
-fn locate(text: &str, key: &str, reason: String) -> ConfigError {
+pub(super) fn locate(text: &str, key: &str, reason: String) -> ConfigError {
     let start = DeTable::parse(text).ok().and_then(|table| {
         let mut steps = key.split(['.', '[']).map(|step| step.trim_end_matches(']'));
         let first = table.get_ref().get(steps.next()?)?;
@@ -172,34 +171,42 @@ mod tests {
 
     #[test]
     fn the_smallest_config_is_one_line() {
-        assert_eq!(parse("version = 1").unwrap(), MachineConfig::default());
+        assert_eq!(parse("version = 2").unwrap(), MachineConfig::default());
     }
 
     #[test]
     fn a_refusal_names_key_place_and_example() {
-        check("", "line 1, column 1: version: missing; example: version = 1");
-        check("version = 2\nnew = 1", "line 1, column 11: version: this build reads version 1");
-        check("version = 1\nhostnam = \"x\"", "line 2, column 1: hostnam: unknown field");
+        check("", "line 1, column 1: version: missing; example: version = 2");
+        check("version = 3\nnew = 1", "line 1, column 11: version: this build reads versions 1 to 2");
+        check("version = 2\nhostnam = \"x\"", "line 2, column 1: hostnam: unknown field");
         check(
-            "version = 1\nhostname = \"a b\"",
+            "version = 2\nhostname = \"a b\"",
             "line 2, column 12: hostname: \"a b\" is not a host name such as",
         );
-        check("version = 1\n[scrape]\ninterval_s = 0", "line 3, column 14: scrape.interval_s: 0 is not");
         check(
-            "version = 1\n[scrape]\ninterval_s = 60",
-            "line 3, column 14: scrape.interval_s: 60 s is longer",
+            "version = 2\n[scrape]\ninterval = \"0s\"",
+            "line 3, column 12: scrape.interval: \"0s\" is not",
         );
-        check("version = 1\n[[network.interface]]\nname = \"e\"", "network.interface[0]: has neither");
-        check("version = 1\n[[policy]]\nname=\"a\"\nyaml=\"\"\n[[policy]]\nname=\"a\"\nyaml=\"\"", "line 6");
-        check("version = 1\n[[peer]]\nname = \"a\"", "peer[0]");
+        check(
+            "version = 2\n[scrape]\ninterval = \"1m\"",
+            "line 3, column 12: scrape.interval: 60s is longer",
+        );
+        check("version = 2\n[[network.interface]]\nname = \"e\"", "network.interface[0]: has neither");
+        check("version = 2\n[[policy]]\nname=\"a\"\nyaml=\"\"\n[[policy]]\nname=\"a\"\nyaml=\"\"", "line 6");
+        check("version = 2\n[[peer]]\nname = \"a\"", "peer[0]");
+        check(
+            "version = 2\n[tls]\nkey = \"-----BEGIN PRIVATE KEY-----\"",
+            "tls: certificate and key go together",
+        );
+        check("version = 2\n[tls]\nkey = \"-----BEGIN ENCRYPTED PRIVATE KEY-----\"", "without a passphrase");
         check("version = ", "line 1, column");
         check(
-            "version = 1\n[update]\nrepository = \"example.org\"",
+            "version = 2\n[update]\nrepository = \"example.org\"",
             "line 3, column 14: update.repository: \"example.org\" is not the URL",
         );
-        check("version = 1\n[update]\ncheck = \"6d\"", "is not \"off\" or a time");
+        check("version = 2\n[update]\ncheck = \"6d\"", "is not \"off\" or a time");
         check(
-            "version = 1\n[[peer]]\nname=\"a\"\naddress=\"h\"\nhost_key=\"x\"",
+            "version = 2\n[[peer]]\nname=\"a\"\naddress=\"h\"\nhost_key=\"x\"",
             "example: [[peer]] name = \"db1\"",
         );
     }
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let text = concat!(
-            "version = 1\nhostname = \"guard\"\n[network]\ndns = [\"192.0.2.1\"]\n[[network.interface]]\n",
+            "version = 2\nhostname = \"guard\"\n[network]\ndns = [\"192.0.2.1\"]\n[[network.interface]]\n",
             "name = \"eth0\"\naddress = [\"192.0.2.10/24\", \"2001:db8::1/64\"]\ngateway = \"192.0.2.1\"\n",
             "[[peer]]\nname = \"db1\"\naddress = \"192.0.2.7:22\"\nhost_key = \"ssh-ed25519 AAAAC3\"\n",
             "[[token]]\nname = \"g\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n",

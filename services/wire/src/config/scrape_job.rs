@@ -31,12 +31,12 @@ pub struct ScrapeJob {
     /// The path, which may have a query.
     #[serde(default = "metrics")]
     pub metrics_path: String,
-    /// Seconds between two scrapes.
+    /// Time between two scrapes.
     #[serde(default = "Seconds::fifteen")]
-    pub interval_s: Seconds,
-    /// Seconds that one may take; no longer than the interval.
+    pub scrape_interval: Seconds,
+    /// Time that one may take; no longer than the interval.
     #[serde(default = "ten")]
-    pub timeout_s: Seconds,
+    pub scrape_timeout: Seconds,
     /// A scraped label goes before the target's of the same name.
     #[serde(default)]
     pub honor_labels: bool,
@@ -198,8 +198,8 @@ pub(super) fn contradiction(config: &MachineConfig) -> Option<(String, String)> 
         if job.targets.is_empty() && job.peers_port.is_none() {
             return Some((key("job_name"), "has no targets; example: targets = [\"192.0.2.7:9100\"]".into()));
         }
-        if job.timeout_s.get() > job.interval_s.get() {
-            return Some((key("timeout_s"), "is longer than interval_s".into()));
+        if job.scrape_timeout.get() > job.scrape_interval.get() {
+            return Some((key("scrape_timeout"), "is longer than scrape_interval".into()));
         }
         if !job.metrics_path.starts_with('/') || job.metrics_path.bytes().any(|b| !b.is_ascii_graphic()) {
             return Some((key("metrics_path"), "is no path; example: metrics_path = \"/metrics\"".into()));
@@ -270,20 +270,20 @@ mod tests {
 
     #[test]
     fn a_job_is_read_with_prometheus_keys_and_one_that_contradicts_itself_is_named() {
-        let job = |more: &str| parse(&format!("version = 1\n[[scrape_job]]\njob_name = \"node\"\n{more}"));
+        let job = |more: &str| parse(&format!("version = 2\n[[scrape_job]]\njob_name = \"node\"\n{more}"));
         let good = job(
             "targets = [\"192.0.2.7:9100\"]\nrelabel_configs = [{ action = \"labeldrop\", regex = \"x\" }]\n",
         )
         .unwrap();
         assert_eq!(
-            (good.scrape_jobs[0].metrics_path.as_str(), good.scrape_jobs[0].timeout_s.get()),
+            (good.scrape_jobs[0].metrics_path.as_str(), good.scrape_jobs[0].scrape_timeout.get()),
             ("/metrics", 10)
         );
         assert_eq!(good.scrape_jobs[0].relabel_configs[0].replacement, "$1");
         assert_eq!(parse(&toml::to_string(&good).unwrap()).unwrap(), good);
         for (more, expected) in [
             ("", "scrape_job[0].job_name: has no targets"),
-            ("peers_port = 9100\ninterval_s = 5", "scrape_job[0].timeout_s: is longer"),
+            ("peers_port = 9100\nscrape_interval = \"5s\"", "scrape_job[0].scrape_timeout: is longer"),
             ("peers_port = 9100\nmetrics_path = \"x\"", "is no path"),
             ("peers_port = 9100\n[scrape_job.labels]\n\"a-b\" = \"1\"", "\"a-b\" is no label name"),
             ("peers_port = 9100\nrelabel_configs = [{ action = \"no\" }]", "unknown variant"),

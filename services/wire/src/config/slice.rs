@@ -26,6 +26,7 @@ impl MachineConfig {
             },
             Role::Web => MachineConfig {
                 admin: self.admin.clone(),
+                tls: self.tls.clone(),
                 tokens: self.tokens.clone(),
                 peers: self.peers.clone(),
                 ..base
@@ -49,6 +50,16 @@ mod tests {
         for role in Role::ALL {
             let told = config.slice_for(role).update.repository.is_some();
             assert_eq!(told, matches!(role, Role::Init | Role::Update), "{role}");
+        }
+    }
+
+    #[test]
+    fn only_web_is_told_the_key_of_the_pages() {
+        let text = "version = 2\n[tls]\ncertificate = \"-----BEGIN CERTIFICATE-----\"\nkey = \"-----BEGIN PRIVATE KEY-----\"";
+        let config = crate::config::parse(text).unwrap();
+        for role in Role::ALL {
+            let told = config.slice_for(role).tls.key.is_some();
+            assert_eq!(told, matches!(role, Role::Init | Role::Web), "{role}");
         }
     }
 

@@ -7,14 +7,14 @@ use super::network::{Network, Time};
 use super::scrape_job::ScrapeJob;
 use super::value::{
     Authorities, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm, Seconds, Sha256Hex,
-    SshKey, UserName,
+    SshKey, TlsKey, UserName,
 };
 
 /// The whole document. Every part but `version` may be left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineConfig {
-    /// The version of this format; 1.
+    /// The version of this format; 2.
     pub version: u32,
     /// The box' name. Default `vakt`.
     #[serde(default)]
@@ -28,6 +28,9 @@ pub struct MachineConfig {
     /// Who signs in first. Without it the first visitor sets the password with the set-up code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
+    /// The certificate of the pages. Without it the box makes one of its own.
+    #[serde(default, skip_serializing_if = "Tls::is_default")]
+    pub tls: Tls,
     /// Bearer tokens of programs.
     #[serde(default, rename = "token", skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<Token>,
@@ -57,11 +60,12 @@ pub struct MachineConfig {
 impl Default for MachineConfig {
     fn default() -> MachineConfig {
         MachineConfig {
-            version: 1,
+            version: super::migrate::VERSION,
             hostname: Hostname::default(),
             network: Network::default(),
             time: Time::default(),
             admin: None,
+            tls: Tls::default(),
             tokens: Vec::new(),
             ssh: Ssh::default(),
             peers: Vec::new(),
@@ -82,6 +86,24 @@ pub struct Admin {
     pub user: UserName,
     /// argon2id in PHC form, as `vakt-web hash-password` prints it.
     pub password_hash: PasswordHash,
+}
+
+/// `[tls]`: what the pages are served with. Both or neither are there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate in PEM, and those between it and its authority behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Authorities>,
+    /// Its key in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<TlsKey>,
+}
+
+impl Tls {
+    fn is_default(&self) -> bool {
+        *self == Tls::default()
+    }
 }
 
 /// `[[token]]`: only the token's hash is kept.
@@ -162,9 +184,9 @@ pub struct Peer {
     /// The user that polkit lets restart units.
     #[serde(default = "repair_user")]
     pub repair_user: UserName,
-    /// Seconds between two scrapes.
+    /// Time between two scrapes.
     #[serde(default = "Seconds::fifteen")]
-    pub interval_s: Seconds,
+    pub interval: Seconds,
 }
 
 fn read_user() -> UserName {
@@ -179,9 +201,9 @@ fn repair_user() -> UserName {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scrape {
-    /// Seconds between two scrapes of the box itself, 1 to 15.
+    /// Time between two scrapes of the box itself, 1s to 15s.
     #[serde(default = "Seconds::five")]
-    pub interval_s: Seconds,
+    pub interval: Seconds,
     /// Load the eBPF programs.
     #[serde(default = "yes")]
     pub ebpf: bool,
@@ -189,7 +211,7 @@ pub struct Scrape {
 
 impl Default for Scrape {
     fn default() -> Scrape {
-        Scrape { interval_s: Seconds::five(), ebpf: true }
+        Scrape { interval: Seconds::five(), ebpf: true }
     }
 }
 

@@ -94,6 +94,12 @@ text_value!(
     "an OpenSSH private key; make one with: ssh-keygen -t ed25519 -N '' -f key"
 );
 text_value!(
+    /// A TLS private key in PEM without a passphrase, at most 16 KiB.
+    TlsKey, |t| t.trim_start().starts_with("-----BEGIN ") && t.contains("PRIVATE KEY-----") && !t.contains("ENCRYPTED")
+        && t.len() <= 16 << 10,
+    "a private key in PEM without a passphrase (-----BEGIN PRIVATE KEY-----…)"
+);
+text_value!(
     /// A host (name or address, IPv6 in brackets) and a port.
     HostPort, host_port, "a host and port such as \"192.0.2.7:22\" or \"[2001:db8::7]:22\""
 );
@@ -249,10 +255,13 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// A whole number of seconds from 1 to 3600.
+/// A time from one second to one hour, written as `5s`, `1m30s` or `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "i64")]
+#[serde(try_from = "String", into = "String")]
 pub struct Seconds(u32);
+
+/// An hour: what is looked at more seldom is not watched.
+const SECONDS_MAX: u32 = 3600;
 
 impl Seconds {
     /// As a duration.
@@ -260,7 +269,7 @@ impl Seconds {
         std::time::Duration::from_secs(self.0.into())
     }
 
-    /// The number.
+    /// Seconds.
     pub fn get(self) -> u32 {
         self.0
     }
@@ -278,21 +287,39 @@ impl Seconds {
     }
 }
 
-impl TryFrom<i64> for Seconds {
+/// Seconds of hours, minutes and seconds in this order, each once at most; `None` for any other text.
+fn seconds_of(text: &str) -> Option<u32> {
+    let (mut rest, mut total) = (text, 0u32);
+    for (unit, seconds) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((digits, behind)) = rest.split_once(unit) {
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            total = total.checked_add(digits.parse::<u32>().ok()?.checked_mul(seconds)?)?;
+            rest = behind;
+        }
+    }
+    rest.is_empty().then_some(total)
+}
+
+impl TryFrom<String> for Seconds {
     type Error = String;
 
-    fn try_from(number: i64) -> Result<Seconds, String> {
-        u32::try_from(number)
-            .ok()
-            .filter(|s| (1..=3600).contains(s))
-            .map(Seconds)
-            .ok_or_else(|| format!("{number} is not a number of seconds from 1 to 3600, such as 15"))
+    fn try_from(text: String) -> Result<Seconds, String> {
+        let number = seconds_of(&text).filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
+        number.map(Seconds).ok_or_else(|| format!("{text:?} is not a time from 1s to 1h such as \"15s\""))
     }
 }
 
-impl From<Seconds> for i64 {
-    fn from(seconds: Seconds) -> i64 {
-        seconds.0.into()
+impl From<Seconds> for String {
+    fn from(seconds: Seconds) -> String {
+        seconds.to_string()
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
     }
 }
 
@@ -321,6 +348,33 @@ mod tests {
         assert_eq!(every("off"), Ok(None));
         for bad in ["", "m", "4m", "6", "6d", "721h", "+9m", "99999999999999999999h"] {
             assert!(every(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_hours_minutes_and_seconds_in_this_order() {
+        let seconds = |text: &str| Seconds::try_from(text.to_owned()).map(Seconds::get);
+        for (text, expected) in
+            [("1s", 1), ("15s", 15), ("1m30s", 90), ("60m", 3600), ("1h", 3600), ("0h5s", 5)]
+        {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "5",
+            "s",
+            "0s",
+            "-5s",
+            "+5s",
+            "30s1m",
+            "1h1s",
+            "5 s",
+            "1.5s",
+            "5ss",
+            "99999999999s",
+            "2000000h",
+        ] {
+            assert!(seconds(bad).is_err(), "{bad}");
         }
     }
 }
