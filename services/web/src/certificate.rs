@@ -1,4 +1,7 @@
-//! The box' own TLS certificate: made at first start, kept in one file.
+//! What the pages are served with: the config's certificate, or the box' own, made at first start and kept in one file.
+//!
+//! A certificate of the config that cannot be used gives way to the box' own, for pages that nobody reaches can repair
+//! nothing.
 //!
 //! Key and certificate lie in `tls.pem` (mode 0600), written whole under another name, synced and
 //! renamed, so that there is never one without the other. A file that cannot be read is replaced, and
@@ -13,9 +16,11 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P2
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use vakt_wire::config::Tls;
 use vakt_wire::time::civil_from_days;
 
 use crate::clock;
+use crate::tls::acceptor;
 
 /// Years that a certificate is valid from its making: nobody is there to renew it.
 const VALID_YEARS: i32 = 10;
@@ -45,8 +50,8 @@ pub enum CertificateError {
 /// A certificate with its key.
 #[derive(Debug)]
 pub struct Identity {
-    /// The certificate, self-signed.
-    pub certificate: CertificateDer<'static>,
+    /// The certificate, and those between it and its authority behind it. Never empty.
+    pub chain: Vec<CertificateDer<'static>>,
     /// Its key.
     pub key: PrivateKeyDer<'static>,
 }
@@ -54,7 +59,7 @@ pub struct Identity {
 impl Identity {
     /// `SHA256:AA:BB:…`, as browsers show it.
     pub fn fingerprint(&self) -> String {
-        let hash = Sha256::digest(&self.certificate);
+        let hash = self.chain.first().map(Sha256::digest).unwrap_or_default();
         let pairs: Vec<_> = hash.iter().map(|byte| format!("{byte:02X}")).collect();
         format!("SHA256:{}", pairs.join(":"))
     }
@@ -83,7 +88,25 @@ fn load(path: &Path) -> Result<Identity, String> {
     let certificate =
         CertificateDer::from_pem_slice(&pem).map_err(|error| format!("certificate: {error}"))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| format!("key: {error}"))?;
-    Ok(Identity { certificate, key })
+    Ok(Identity { chain: vec![certificate], key })
+}
+
+/// The certificate of the config, when it names one.
+///
+/// # Errors
+/// When certificate or key cannot be read, or do not belong together.
+pub fn of_config(tls: &Tls) -> Option<Result<Identity, String>> {
+    let (certificate, key) = (tls.certificate.as_ref()?, tls.key.as_ref()?);
+    Some(read(certificate.as_str(), key.as_str()))
+}
+
+fn read(certificate: &str, key: &str) -> Result<Identity, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+    let chain = chain.map_err(|error| format!("tls.certificate: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("tls.key: {error}"))?;
+    let identity = Identity { chain, key };
+    acceptor(&identity).map_err(|error| format!("tls: {error}"))?;
+    Ok(identity)
 }
 
 fn make(hostname: &str) -> Result<(Identity, String), CertificateError> {
@@ -101,7 +124,7 @@ fn make(hostname: &str) -> Result<(Identity, String), CertificateError> {
     let certificate = parameters.self_signed(&key)?;
     let pem = format!("{}{}", key.serialize_pem(), certificate.pem());
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
-    Ok((Identity { certificate: certificate.der().clone(), key }, pem))
+    Ok((Identity { chain: vec![certificate.der().clone()], key }, pem))
 }
 
 /// Puts a file in the place of another, durably, readable by its owner alone.
@@ -132,6 +155,31 @@ mod tests {
         assert_eq!(first.fingerprint().len(), "SHA256:".len() + 32 * 3 - 1);
         let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_configs_certificate_is_taken_with_its_own_key_alone() {
+        let (one, other) = (make("one").unwrap().1, make("other").unwrap().1);
+        let pem = |text: &str, label: &str| {
+            let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----")).unwrap();
+            let (body, _) = rest.split_once(&format!("-----END {label}-----")).unwrap();
+            format!("-----BEGIN {label}-----{body}-----END {label}-----\n")
+        };
+        let tls = |certificate: &str, key: &str| Tls {
+            certificate: Some(pem(certificate, "CERTIFICATE").try_into().unwrap()),
+            key: Some(pem(key, "PRIVATE KEY").try_into().unwrap()),
+        };
+        assert!(of_config(&Tls::default()).is_none());
+        let used = of_config(&tls(&one, &one)).unwrap().unwrap();
+        assert_eq!(used.fingerprint(), load_pem(&one).fingerprint());
+        let reason = of_config(&tls(&one, &other)).unwrap().unwrap_err();
+        assert!(reason.starts_with("tls: "), "{reason}");
+    }
+
+    fn load_pem(pem: &str) -> Identity {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), pem).unwrap();
+        load(&dir.path().join(FILE)).unwrap()
     }
 
     #[test]

@@ -43,10 +43,17 @@ pub async fn serve(options: Options) -> Result<()> {
     let mut inherited = Inherited::take();
     let config = read_config(&options.config)?;
     std::fs::create_dir_all(&options.data).with_context(|| options.data.display().to_string())?;
-    let identity = certificate::load_or_make(&options.data, config.hostname.as_str())?;
+    let identity = match certificate::of_config(&config.tls) {
+        Some(Ok(identity)) => identity,
+        Some(Err(reason)) => {
+            life.console(&format!("vakt: {reason}; the box' own certificate serves instead"));
+            certificate::load_or_make(&options.data, config.hostname.as_str())?
+        }
+        None => certificate::load_or_make(&options.data, config.hostname.as_str())?,
+    };
     let fingerprint = identity.fingerprint();
     life.console(&format!("vakt: fingerprint {fingerprint}"));
-    let acceptor = acceptor(identity).context("the certificate cannot be used")?;
+    let acceptor = acceptor(&identity).context("the certificate cannot be used")?;
     let mut transports = Vec::new();
     for listener in listeners(&options, &mut inherited)? {
         tracing::info!(address = %listener.local_addr()?, "serving https");

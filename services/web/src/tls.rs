@@ -22,12 +22,12 @@ pub struct Tls {
 ///
 /// # Errors
 /// When key and certificate do not belong together.
-pub fn acceptor(identity: Identity) -> Result<TlsAcceptor, rustls::Error> {
+pub fn acceptor(identity: &Identity) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![identity.certificate], identity.key)?;
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
