@@ -53,6 +53,12 @@ struct Serve {
     /// The update service's socket.
     #[arg(long, default_value = "/run/vakt/update/http.sock")]
     update: PathBuf,
+    /// The time service's socket.
+    #[arg(long, default_value = "/run/vakt/time/http.sock")]
+    time: PathBuf,
+    /// The egress service's socket.
+    #[arg(long, default_value = "/run/vakt/egress/http.sock")]
+    egress: PathBuf,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -62,8 +68,8 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(flags) => *flags,
     };
     vakt_wire::logging::start("web");
-    let Serve { config, data, listen, store, log, repair, init, collector, update } = flags;
-    let sockets = Sockets { store, log, repair, init, collector, update };
+    let Serve { config, data, listen, store, log, repair, init, collector, update, time, egress } = flags;
+    let sockets = Sockets { store, log, repair, init, collector, update, time, egress };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX);
     runtime.build()?.block_on(serve(Options { config, data, listen, sockets }))

@@ -30,6 +30,8 @@ async fn pages_say_which_service_is_away_and_never_break() {
         ("/logs", "log is not running"),
         ("/repairs", "Repairs cannot be shown: repair is not running"),
         ("/updates", "Updates cannot be shown: update is not running"),
+        ("/box", "The clock cannot be shown: time is not running"),
+        ("/box", "They cannot be shown: egress is not running"),
     ] {
         let page = site.get(target, &session).await;
         assert_eq!(page.status, StatusCode::OK, "{target}");
@@ -42,7 +44,11 @@ async fn pages_say_which_service_is_away_and_never_break() {
 
 #[tokio::test]
 async fn what_attackers_write_is_text() {
-    let [log, store, init, repair, collector, update] = std::array::from_fn(|_| Fake::default());
+    let [log, store, init, repair, collector, update, time, egress] =
+        std::array::from_fn(|_| Fake::default());
+    let server = json!({"host": EVIL, "from": EVIL, "error": EVIL});
+    time.put("/v1/time", json!({"reason": EVIL, "last_sync": EVIL, "servers": [server]}));
+    egress.put("/v1/forwards", json!([{"name": EVIL, "url": EVIL, "error": EVIL, "sent_samples": 5}]));
     collector.put("/v1/sources", json!({"sources": [{"name": EVIL, "error": EVIL}]}));
     let row =
         json!({"_time": "2026-11-22T09:27:48Z", "_msg": EVIL, "level": EVIL, "hostname": EVIL, EVIL: EVIL});
@@ -83,6 +89,8 @@ async fn what_attackers_write_is_text() {
         ("repair", repair),
         ("collector", collector),
         ("update", update),
+        ("time", time),
+        ("egress", egress),
     ]
     .map(|(n, f)| (n, Arc::new(f)));
     let site = site(fakes(&all), &admin()).await;
@@ -94,6 +102,7 @@ async fn what_attackers_write_is_text() {
         format!("/logs?q={evil}&range={evil}"),
         "/repairs".to_owned(),
         "/updates".to_owned(),
+        "/box".to_owned(),
     ] {
         let page = site.get(&target, &session).await;
         assert_eq!(page.status, StatusCode::OK, "{target}");

@@ -4,11 +4,13 @@ pub mod boots;
 pub mod catalog;
 pub mod collector;
 pub mod config;
+pub mod egress;
 pub mod init;
 pub mod log;
 pub mod repair;
 pub mod slots;
 pub mod store;
+pub mod time;
 pub mod update;
 
 use std::path::PathBuf;
@@ -30,6 +32,10 @@ pub struct Sockets {
     pub collector: PathBuf,
     /// Updates.
     pub update: PathBuf,
+    /// The clock.
+    pub time: PathBuf,
+    /// Samples to engines elsewhere.
+    pub egress: PathBuf,
 }
 
 /// Callers of the others.
@@ -49,6 +55,10 @@ pub struct Backends {
     pub collector: collector::Collector,
     /// Updates.
     pub update: update::Update,
+    /// The clock.
+    pub time: time::Time,
+    /// Samples to engines elsewhere.
+    pub egress: egress::Egress,
     /// The store and the log, for requests that are passed on as they are.
     pub raw_store: Client,
     /// See `raw_store`.
@@ -66,6 +76,8 @@ impl Backends {
             config: config::Config(client(&sockets.init)),
             collector: collector::Collector(client(&sockets.collector)),
             update: update::Update(client(&sockets.update)),
+            time: time::Time(client(&sockets.time)),
+            egress: egress::Egress(client(&sockets.egress)),
             raw_store: Client::unix(&sockets.store).within(API_WITHIN),
             raw_log: Client::unix(&sockets.log).within(API_WITHIN),
         }

@@ -1,4 +1,4 @@
-//! `/box`: what this box is, its backup, and the two resets.
+//! `/box`: what this box is, its clock, where its samples go, its backup, and the two resets.
 
 use askama::Template;
 use hyper::StatusCode;
@@ -10,6 +10,7 @@ use crate::backend::init::{Machine, Reset};
 use crate::backend::{Panel, unavailable};
 use crate::error::PageError;
 use crate::form::Form;
+use crate::handlers::outside::{self, ClockPanel, ForwardLine};
 use crate::page::{Shell, html};
 use crate::{audit, clock};
 
@@ -18,6 +19,8 @@ use crate::{audit, clock};
 struct BoxPage {
     shell: Shell,
     machine: Panel<Machine>,
+    clock: Panel<ClockPanel>,
+    forwards: Panel<Vec<ForwardLine>>,
     fingerprint: String,
     last_reset: String,
     problem: String,
@@ -44,12 +47,18 @@ pub(super) async fn page(
     status: StatusCode,
     problem: String,
 ) -> Result<Response, PageError> {
-    let machine = app.backends.init.machine().await.map_err(|error| unavailable("init", &error));
+    let behind = &app.backends;
+    let (machine, standing, forwards) =
+        tokio::join!(behind.init.machine(), behind.time.standing(), behind.egress.forwards());
+    let machine = machine.map_err(|error| unavailable("init", &error));
+    let forwards = forwards.map_err(|error| unavailable("egress", &error));
     let last = machine.as_ref().ok().and_then(|machine| machine.last_reset.as_ref());
     let page = BoxPage {
         shell: app.shell(caller, "This box", "box"),
         last_reset: last.map(|reset| told(reset, clock::now_s())).unwrap_or_default(),
         fingerprint: app.fingerprint.clone(),
+        clock: standing.map(outside::clock).map_err(|error| unavailable("time", &error)),
+        forwards: forwards.map(|places| places.into_iter().map(outside::forward).collect()),
         machine,
         problem,
     };

@@ -6,6 +6,7 @@ pub mod config;
 pub mod host;
 pub mod logs;
 pub mod machine;
+pub mod outside;
 pub mod overview;
 pub mod problems;
 pub mod range;
