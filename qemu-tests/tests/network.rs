@@ -78,7 +78,8 @@ fn lives() -> Result<()> {
         cable(&container, &lan)?;
         late(&container, &lan)?;
         time_by_dhcp(&container)?;
-        time_by_nts(&container, &authority)
+        time_by_nts(&container, &authority)?;
+        container.none_was_refused()
     };
     checks().with_context(told)?;
     ensure!(container.stop()?.success(), "the container did not end well:\n{}", container.console.text());
