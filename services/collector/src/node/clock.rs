@@ -6,7 +6,7 @@ use crate::inputs::{Files, Inputs, SourceError};
 /// What time reads.
 pub const TIME: &[Files] = &[Files {
     folder: "/sys/devices/system/clocksource/clocksource*",
-    names: &["available_clocksource", "current_clocksource"],
+    names: &["available_clocksource=", "current_clocksource"],
 }];
 
 /// `node_time_seconds`, the zone and the clock sources.

@@ -21,6 +21,7 @@ mod stack;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+pub mod textfile;
 
 use crate::family::{Family, Kind};
 use crate::inputs::{Files, Inputs, SourceError, proc};
@@ -52,7 +53,7 @@ const fn source(
 }
 
 /// Every source, in the order of their names.
-pub const SOURCES: [Source; 38] = [
+pub const SOURCES: [Source; 39] = [
     source("arp", interfaces::ARP, interfaces::arp),
     source("bonding", interfaces::BONDS, interfaces::bonding),
     source("conntrack", stack::CONNTRACK, stack::conntrack),
@@ -75,7 +76,11 @@ pub const SOURCES: [Source; 38] = [
     source("nvme", storage::NVME, storage::nvme),
     source("os", kernel::OS, kernel::os),
     source("powersupplyclass", power::SUPPLIES, power::powersupplyclass),
-    source("pressure", &[proc(&["pressure/cpu", "pressure/io", "pressure/memory"])], load::pressure),
+    source(
+        "pressure",
+        &[proc(&["pressure/cpu", "pressure/io", "pressure/irq", "pressure/memory"])],
+        load::pressure,
+    ),
     source("rapl", power::RAPL, power::rapl),
     source("schedstat", kernel::SCHEDSTAT, kernel::schedstat),
     source("selinux", kernel::SELINUX, kernel::selinux),
@@ -83,6 +88,7 @@ pub const SOURCES: [Source; 38] = [
     source("softnet", stack::SOFTNET, stack::softnet),
     source("stat", &[proc(&["stat"])], cpu::stat),
     source("systemd", systemd::UNITS, systemd::systemd),
+    source("textfile", textfile::NONE, textfile::textfile),
     source("thermal_zone", sensors::ZONES, sensors::thermal_zone),
     source("time", clock::TIME, clock::time),
     source("timex", &[], clock::timex),
@@ -94,25 +100,25 @@ pub const SOURCES: [Source; 38] = [
 ];
 
 /// How one source fared.
-#[derive(Clone, Debug)]
-pub struct Outcome {
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
     /// The source.
     pub name: &'static str,
     /// Seconds it took.
     pub seconds: f64,
     /// Why it gave nothing.
-    pub error: Option<SourceError>,
+    pub error: Option<&'a SourceError>,
 }
 
-impl Outcome {
+impl Outcome<'_> {
     /// Why it gave nothing, unless the machine merely does not have what it measures.
     pub fn fault(&self) -> Option<&SourceError> {
-        self.error.as_ref().filter(|error| !matches!(error, SourceError::Absent(_)))
+        self.error.filter(|error| !matches!(error, SourceError::Absent(_)))
     }
 }
 
 /// node_exporter's metrics about a scrape.
-pub fn outcomes(outcomes: &[Outcome]) -> [Family; 2] {
+pub fn outcomes<'a>(outcomes: impl Iterator<Item = Outcome<'a>>) -> [Family; 2] {
     let mut duration =
         Family::new("node_scrape_collector_duration_seconds", Kind::Gauge, "Duration of a collector scrape.");
     let mut success =
