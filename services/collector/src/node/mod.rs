@@ -5,10 +5,12 @@
 //! as f32, CPU numbers lost, fields of meminfo and vmstat that it does not know) or panics on what a peer may send
 //! (pressure) the file is read here.
 
+mod balancer;
 mod cgroup;
 mod clock;
 mod cpu;
 mod disk;
+mod fabric;
 pub mod filesystem;
 mod hardware;
 mod interfaces;
@@ -17,15 +19,19 @@ mod load;
 mod machine;
 mod memory;
 mod network;
+mod nfs;
 mod stack;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
 pub mod textfile;
+mod volumes;
 
 use crate::family::{Family, Kind};
 use crate::inputs::{Files, Inputs, SourceError, proc};
+use fabric::{fibrechannel, infiniband, multipath, tape};
 use hardware::{cores, firmware, power, sensors, storage};
+use volumes::{bcache, bcachefs, btrfs, xfs, zfs};
 
 /// A source: node_exporter calls it a collector.
 #[derive(Clone, Copy)]
@@ -53,19 +59,26 @@ const fn source(
 }
 
 /// Every source, in the order of their names.
-pub const SOURCES: [Source; 39] = [
+pub const SOURCES: [Source; 51] = [
     source("arp", interfaces::ARP, interfaces::arp),
+    source("bcache", bcache::CACHES, bcache::bcache),
+    source("bcachefs", bcachefs::VOLUMES, bcachefs::bcachefs),
     source("bonding", interfaces::BONDS, interfaces::bonding),
+    source("btrfs", btrfs::VOLUMES, btrfs::btrfs),
     source("conntrack", stack::CONNTRACK, stack::conntrack),
     source("cpu", &[proc(&["stat"]), cores::TOPOLOGY, cores::ISOLATED], cpu::cpu),
     source("cpufreq", cores::FREQUENCIES, cores::cpufreq),
     source("diskstats", disk::FILES, disk::diskstats),
     source("dmi", firmware::DMI, firmware::dmi),
+    source("dmmultipath", multipath::MAPS, multipath::dmmultipath),
     source("edac", cores::EDAC, cores::edac),
     source("entropy", kernel::ENTROPY, kernel::entropy),
+    source("fibrechannel", fibrechannel::HOSTS, fibrechannel::fibrechannel),
     source("filefd", kernel::FILEFD, kernel::filefd),
     source("filesystem", &[proc(&[filesystem::MOUNTS])], filesystem::filesystem),
     source("hwmon", sensors::CHIPS, sensors::hwmon),
+    source("infiniband", infiniband::ADAPTERS, infiniband::infiniband),
+    source("ipvs", balancer::IPVS, balancer::ipvs),
     source("kernel_hung", kernel::HUNG, kernel::kernel_hung),
     source("loadavg", &[proc(&["loadavg"])], load::loadavg),
     source("mdadm", storage::RAID, storage::mdadm),
@@ -73,6 +86,8 @@ pub const SOURCES: [Source; 39] = [
     source("netclass", interfaces::CLASS, interfaces::netclass),
     source("netdev", network::DEVICES, network::netdev),
     source("netstat", stack::NETSTAT, stack::netstat),
+    source("nfs", nfs::CLIENT, nfs::nfs),
+    source("nfsd", nfs::SERVER, nfs::nfsd),
     source("nvme", storage::NVME, storage::nvme),
     source("os", kernel::OS, kernel::os),
     source("powersupplyclass", power::SUPPLIES, power::powersupplyclass),
@@ -88,6 +103,7 @@ pub const SOURCES: [Source; 39] = [
     source("softnet", stack::SOFTNET, stack::softnet),
     source("stat", &[proc(&["stat"])], cpu::stat),
     source("systemd", systemd::UNITS, systemd::systemd),
+    source("tapestats", tape::TAPES, tape::tapestats),
     source("textfile", textfile::NONE, textfile::textfile),
     source("thermal_zone", sensors::ZONES, sensors::thermal_zone),
     source("time", clock::TIME, clock::time),
@@ -97,6 +113,8 @@ pub const SOURCES: [Source; 39] = [
     source("vakt_cgroup", cgroup::GROUPS, cgroup::cgroup),
     source("vmstat", &[proc(&["vmstat"])], memory::vmstat),
     source("watchdog", firmware::WATCHDOGS, firmware::watchdog),
+    source("xfs", xfs::XFS, xfs::xfs),
+    source("zfs", zfs::KSTATS, zfs::zfs),
 ];
 
 /// How one source fared.
