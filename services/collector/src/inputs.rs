@@ -65,6 +65,8 @@ pub struct Inputs {
     pub zone: Option<(i64, String)>,
     /// The kernel's clock discipline.
     pub clock: Option<Clock>,
+    /// What the time service says of it instead, as text 0.0.4: in a room nobody may ask the kernel.
+    pub clock_text: Option<String>,
     /// Metrics that others wrote into files.
     pub text_files: Option<TextFiles>,
     /// systemd's units, one a line: name, load state, active state, sub-state, as `systemctl list-units` prints them.

@@ -14,6 +14,7 @@ use crate::inputs::{Inputs, SourceError, Space, Uname, Usage};
 use crate::node::filesystem::{Mount, mounts};
 use crate::node::{Outcome, Source};
 use crate::promfiles::Directories;
+use crate::timekeeper::Timekeeper;
 use crate::{sys, systemd};
 
 /// All file systems must answer within this; statvfs on a dead NFS server hangs.
@@ -29,6 +30,7 @@ pub struct Local {
     reader: Reader,
     inputs: Inputs,
     directories: Directories,
+    timekeeper: Option<Timekeeper>,
     told: Vec<Told>,
     /// A thread is still waiting for a file system; no other is started until it is back.
     stuck: Arc<AtomicBool>,
@@ -63,9 +65,16 @@ impl Local {
             reader: Reader::default(),
             inputs: Inputs::default(),
             directories: Directories::new(text_files),
+            timekeeper: None,
             told: sources.into_iter().map(told).collect(),
             stuck: Arc::default(),
         }
+    }
+
+    /// The same, but for the clock's discipline, which a service tells.
+    pub fn with_timekeeper(mut self, timekeeper: Option<Timekeeper>) -> Local {
+        self.timekeeper = timekeeper;
+        self
     }
 
     /// Reads the sources one after the other, and has those parsed of which something changed. What they say is in their
@@ -114,7 +123,13 @@ impl Local {
                 Some(found) => replaced(&mut self.inputs.text_files, Some(found)),
                 None => false,
             },
-            "timex" => replaced(&mut self.inputs.clock, sys::clock()),
+            "timex" => match &mut self.timekeeper {
+                Some(timekeeper) => match timekeeper.told(Instant::now()).await {
+                    Some(text) => replaced(&mut self.inputs.clock_text, text),
+                    None => false,
+                },
+                None => replaced(&mut self.inputs.clock, sys::clock()),
+            },
             "systemd" => replaced(&mut self.inputs.units, systemd::listed().await),
             _ => false,
         }

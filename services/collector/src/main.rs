@@ -29,6 +29,7 @@ mod serve;
 mod sys;
 mod systemd;
 mod texts;
+mod timekeeper;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,7 @@ use crate::outbox::{Outbox, up};
 use crate::peers::Watch;
 use crate::push::{self, PushTo};
 use crate::scrape;
+use crate::timekeeper::Timekeeper;
 
 /// Measures this machine and the peers, and pushes to the store until SIGTERM.
 #[derive(Args)]
@@ -53,6 +54,9 @@ pub struct Serve {
     /// Sources that are left out, such as timex,arp.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub without: Vec<String>,
+    /// The time service's socket, which tells of the kernel's clock (timex) where the collector may not ask for it.
+    #[arg(long, value_name = "SOCKET")]
+    pub timekeeper: Option<PathBuf>,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
@@ -82,7 +86,8 @@ pub async fn run(args: Serve) -> Result<()> {
     let targets = scrape::start(&config, &board, &outbox, &stop, &tasks);
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
-        local: Local::new(args.places(), crate::once::without(&args.without)?, args.textfile.clone()),
+        local: Local::new(args.places(), crate::once::without(&args.without)?, args.textfile.clone())
+            .with_timekeeper(args.timekeeper.clone().map(Timekeeper::new)),
         shown: Shown::new(instance),
         groups,
         board: board.clone(),
