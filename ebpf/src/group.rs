@@ -13,6 +13,8 @@ use crate::unavailable::Unavailable;
 #[derive(Debug)]
 pub struct Attached {
     parts: Parts,
+    /// The maps by name, opened once: each opening asks the kernel what a map is.
+    maps: Vec<(String, Map)>,
 }
 
 /// What a program has cost.
@@ -27,8 +29,19 @@ pub struct Cost {
 }
 
 impl Attached {
-    pub(crate) fn new(parts: Parts) -> Attached {
-        Attached { parts }
+    /// Takes over what was attached.
+    ///
+    /// # Errors
+    /// When a map cannot be opened.
+    pub(crate) fn new(parts: Parts) -> Result<Attached, Unavailable> {
+        let open = |(name, fd): &(String, OwnedFd)| {
+            let failed = |error: &dyn std::error::Error| Unavailable::new(format!("open map {name}"), error);
+            let copy = fd.try_clone().map_err(|e| failed(&e))?;
+            let map = MapData::from_fd(copy).and_then(Map::from_map_data).map_err(|e| failed(&e))?;
+            Ok((name.clone(), map))
+        };
+        let maps = parts.maps.iter().map(open).collect::<Result<_, Unavailable>>()?;
+        Ok(Attached { parts, maps })
     }
 
     /// Why programs that the group can do without are not there.
@@ -52,20 +65,15 @@ impl Attached {
         self.parts.programs.iter().filter_map(cost).collect()
     }
 
-    fn map(&self, name: &str) -> Result<MapData, Unavailable> {
-        let failed = |error: &dyn std::error::Error| Unavailable::new(format!("open map {name}"), error);
-        let missing = std::io::Error::other("the object lacks the map");
-        let (_, fd) =
-            self.parts.maps.iter().find(|(known, _)| known == name).ok_or_else(|| failed(&missing))?;
-        let copy = fd.try_clone().map_err(|e| failed(&e))?;
-        MapData::from_fd(copy).map_err(|e| failed(&e))
+    fn map(&self, name: &str) -> Result<&Map, Unavailable> {
+        let found = self.maps.iter().find(|(known, _)| known == name).map(|(_, map)| map);
+        found.ok_or_else(|| Unavailable::said(format!("open map {name}"), "the object lacks it"))
     }
 
     /// The values of every entry of a per-CPU array, entry by entry.
     pub(crate) fn array<V: Pod>(&self, name: &str, entries: u32) -> Result<Vec<Vec<V>>, Unavailable> {
         let failed = |error: &dyn std::error::Error| Unavailable::new(format!("read map {name}"), error);
-        let map: PerCpuArray<MapData, V> =
-            Map::PerCpuArray(self.map(name)?).try_into().map_err(|e| failed(&e))?;
+        let map: PerCpuArray<&MapData, V> = self.map(name)?.try_into().map_err(|e| failed(&e))?;
         (0..entries).map(|index| Ok(map.get(&index, 0).map_err(|e| failed(&e))?.to_vec())).collect()
     }
 
@@ -83,8 +91,7 @@ impl Attached {
     /// Histograms by key.
     pub(crate) fn histograms<K: Pod>(&self, name: &str) -> Result<Vec<(K, Histogram)>, Unavailable> {
         let failed = |error: &dyn std::error::Error| Unavailable::new(format!("read map {name}"), error);
-        let map: PerCpuHashMap<MapData, K, Raw> =
-            Map::PerCpuHashMap(self.map(name)?).try_into().map_err(|e| failed(&e))?;
+        let map: PerCpuHashMap<&MapData, K, Raw> = self.map(name)?.try_into().map_err(|e| failed(&e))?;
         let sum = |(key, values): (K, aya::maps::PerCpuValues<Raw>)| {
             (key, values.iter().fold(Histogram::default(), Histogram::add))
         };
@@ -95,8 +102,7 @@ impl Attached {
     /// Entries of a hash whose least used are forgotten.
     pub(crate) fn entries<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>, Unavailable> {
         let failed = |error: &dyn std::error::Error| Unavailable::new(format!("read map {name}"), error);
-        let map: HashMap<MapData, K, V> =
-            Map::LruHashMap(self.map(name)?).try_into().map_err(|e| failed(&e))?;
+        let map: HashMap<&MapData, K, V> = self.map(name)?.try_into().map_err(|e| failed(&e))?;
         Ok(map.iter().filter_map(Result::ok).collect())
     }
 }

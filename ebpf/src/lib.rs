@@ -27,7 +27,7 @@ pub use unavailable::Unavailable;
 /// The memory that this takes (some 40 MB for the kernel's types) is a short-lived child's, when the caller is the only
 /// thread of its process.
 pub fn attach() -> Vec<(&'static str, Result<Attached, Unavailable>)> {
-    child::load_all().into_iter().map(|(name, parts)| (name, parts.map(Attached::new))).collect()
+    child::load_all().into_iter().map(|(name, parts)| (name, parts.and_then(Attached::new))).collect()
 }
 
 /// The kernel measures the run time of all programs while the result is kept; that itself costs some 40 ns a run.

@@ -28,9 +28,14 @@ impl Board {
     /// Notes a round of a source.
     pub fn note(&self, name: &str, now: f64, seconds: f64, error: Option<String>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = entries.get(name).and_then(|entry| entry.last_success);
-        let last_success = if error.is_none() { Some(now) } else { before };
-        entries.insert(name.into(), Entry { name: name.into(), last_success, duration_s: seconds, error });
+        if !entries.contains_key(name) {
+            let entry = Entry { name: name.into(), last_success: None, duration_s: 0.0, error: None };
+            entries.insert(name.into(), entry);
+        }
+        if let Some(entry) = entries.get_mut(name) {
+            entry.last_success = if error.is_none() { Some(now) } else { entry.last_success };
+            (entry.duration_s, entry.error) = (seconds, error);
+        }
     }
 
     /// Every source, sorted by name.
@@ -50,9 +55,9 @@ impl Board {
             Kind::Gauge,
             "Duration of the source's last round.",
         );
-        for entry in self.entries() {
+        for entry in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
             up.push(vec![("source", entry.name.clone())], f64::from(u8::from(entry.error.is_none())));
-            seconds.push(vec![("source", entry.name)], entry.duration_s);
+            seconds.push(vec![("source", entry.name.clone())], entry.duration_s);
         }
         [seconds, up]
     }

@@ -7,9 +7,12 @@ use crate::family::{Family, Kind};
 /// The content type of [`openmetrics`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Room for a usual machine's exposition, so that it does not grow in steps.
+const TEXT_BYTES: usize = 128 << 10;
+
 /// The whole exposition, `# EOF` included.
-pub fn openmetrics(families: &[Family]) -> String {
-    let mut out = String::with_capacity(families.len() * 256);
+pub fn openmetrics<'a>(families: impl IntoIterator<Item = &'a Family>) -> String {
+    let mut out = String::with_capacity(TEXT_BYTES);
     for family in families {
         // A counter's family is named without the suffix that its samples have.
         let name = match family.kind {
@@ -21,9 +24,10 @@ pub fn openmetrics(families: &[Family]) -> String {
             Kind::Gauge => "gauge",
             Kind::Unknown => "unknown",
             Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
         };
         // Writing to a string does not fail, here and below.
-        let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {}", escaped(family.help));
+        let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {}", escaped(&family.help));
         for row in &family.rows {
             out.push_str(&family.name);
             out.push_str(row.suffix);

@@ -18,6 +18,8 @@ pub enum Kind {
     Unknown,
     /// Buckets, sum and count.
     Histogram,
+    /// Quantiles, sum and count.
+    Summary,
 }
 
 /// One sample.
@@ -39,7 +41,7 @@ pub struct Family {
     /// Its kind.
     pub kind: Kind,
     /// One sentence.
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
     /// Its samples.
     pub rows: Vec<Row>,
 }
@@ -47,7 +49,7 @@ pub struct Family {
 impl Family {
     /// A family without samples.
     pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, help: &'static str) -> Family {
-        Family { name: name.into(), kind, help, rows: Vec::new() }
+        Family { name: name.into(), kind, help: help.into(), rows: Vec::new() }
     }
 
     /// A gauge with one sample.
@@ -91,12 +93,26 @@ impl Families {
         labels: Vec<Label>,
         value: f64,
     ) {
+        self.row(name, kind, help, "", labels, value);
+    }
+
+    /// Adds a sample whose name is the family's with `suffix` behind it.
+    pub fn row(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        kind: Kind,
+        help: &'static str,
+        suffix: &'static str,
+        labels: Vec<Label>,
+        value: f64,
+    ) {
         let name = name.into();
         // What is added next is mostly of a family that came up lately.
-        if let Some(family) = self.0.iter_mut().rev().find(|family| family.name == name) {
-            return family.push(labels, value);
-        }
-        self.0.push(Family::new(name, kind, help).with(labels, value));
+        let at = self.0.iter().rposition(|family| family.name == name).unwrap_or_else(|| {
+            self.0.push(Family::new(name, kind, help));
+            self.0.len() - 1
+        });
+        self.0[at].push_part(suffix, labels, value);
     }
 
     /// Adds a gauge's sample.
@@ -130,12 +146,7 @@ impl Families {
         labels: Vec<Label>,
         value: f64,
     ) {
-        if !self.0.iter().any(|family| family.name == name) {
-            self.0.push(Family::new(name, Kind::Histogram, help));
-        }
-        if let Some(family) = self.0.iter_mut().rev().find(|family| family.name == name) {
-            family.push_part(suffix, labels, value);
-        }
+        self.row(name, Kind::Histogram, help, suffix, labels, value);
     }
 
     /// The families in the order in which they came up, or [`SourceError::Absent`] when there are none.

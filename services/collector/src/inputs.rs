@@ -1,7 +1,9 @@
 //! What a scrape of one machine starts from: file contents and a few answers of the system, whether they were read
 //! here or came over SSH. Everything after this is pure.
 
-use std::collections::BTreeMap;
+use crate::node::filesystem::Mount;
+use crate::node::textfile::TextFiles;
+use crate::texts::Texts;
 
 /// One mounted file system and what statvfs(3) said of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,8 @@ pub struct Usage {
     pub files: f64,
     /// Free inodes.
     pub files_free: f64,
+    /// It was made read-only after an error, which the mount table may tell a minute later.
+    pub is_read_only: bool,
 }
 
 /// What uname(2) says.
@@ -47,10 +51,11 @@ pub struct Uname {
 /// Everything that the parsers may ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Contents by path: below /proc as `net/dev`, elsewhere in full as `/sys/class/net/eth0/mtu`. A link whose name
-    /// was asked for with [`LINK`] holds where it leads.
-    pub files: BTreeMap<String, String>,
-    /// The file systems that are not filtered out.
+    /// Contents of files.
+    pub files: Texts,
+    /// The mounts that count, where the table was read before; else it is read by who needs it.
+    pub mounts: Option<Vec<Mount>>,
+    /// What the file systems of these say.
     pub spaces: Vec<Space>,
     /// The kernel.
     pub uname: Option<Uname>,
@@ -60,6 +65,10 @@ pub struct Inputs {
     pub zone: Option<(i64, String)>,
     /// The kernel's clock discipline.
     pub clock: Option<Clock>,
+    /// What the time service says of it instead, as text 0.0.4: in a room nobody may ask the kernel.
+    pub clock_text: Option<String>,
+    /// Metrics that others wrote into files.
+    pub text_files: Option<TextFiles>,
     /// systemd's units, one a line: name, load state, active state, sub-state, as `systemctl list-units` prints them.
     pub units: Option<String>,
 }
@@ -76,6 +85,10 @@ pub struct Clock {
 
 /// Ends the name of a file that is a link: its content is then the place where it leads.
 pub const LINK: char = '@';
+
+/// Ends the name of a file that never changes while the thing is there that it is of, as the kernel's documents say or its
+/// source; or whose change may be seen a minute late. It is read when the patterns are filled in anew.
+pub const STEADY: char = '=';
 
 /// Files that a source reads: `names` below every folder that `folder` matches, where a component that ends in `*`
 /// stands for all that begin so. Names below /proc are kept without it.
@@ -114,6 +127,12 @@ impl<'a> Device<'a> {
     /// Its files in the order of their names.
     pub fn files(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.files.iter().map(|(name, text)| (*name, text.trim()))
+    }
+
+    /// The things in a folder of this one, such as the ports of an adapter.
+    pub fn folder(&self, name: &str) -> Vec<Device<'a>> {
+        let below = |path: &'a str| path.strip_prefix(name)?.strip_prefix('/');
+        grouped(self.files.iter().filter_map(|(path, text)| Some((below(path)?, *text))))
     }
 
     /// The things in a folder of this one whose names begin with `prefix`.
@@ -186,7 +205,6 @@ impl Inputs {
     pub fn file(&self, path: &str) -> Result<&str, SourceError> {
         self.files
             .get(path)
-            .map(String::as_str)
             .ok_or_else(|| SourceError::Missing { path: path.into(), reason: "not there".into() })
     }
 
@@ -200,12 +218,8 @@ impl Inputs {
     }
 
     /// The things in `folder` (which ends in `/`) whose names begin with `prefix`, in the order of their names.
-    pub fn devices(&self, folder: &str, prefix: &str) -> Vec<Device<'_>> {
-        let files = self
-            .files
-            .range(folder.to_owned()..)
-            .map_while(|(path, text)| path.strip_prefix(folder).map(|rest| (rest, text.as_str())));
-        grouped(files.filter(|(rest, _)| rest.starts_with(prefix)))
+    pub fn devices<'a>(&'a self, folder: &'a str, prefix: &str) -> Vec<Device<'a>> {
+        grouped(self.files.below(folder).filter(|(rest, _)| rest.starts_with(prefix)))
     }
 
     /// A file's content as the procfs crate reads it.

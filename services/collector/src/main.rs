@@ -9,6 +9,7 @@
 mod api;
 mod board;
 mod ebpf;
+mod encode;
 mod exposition;
 mod family;
 mod files;
@@ -18,6 +19,7 @@ mod node;
 mod once;
 mod outbox;
 mod peers;
+mod promfiles;
 mod push;
 mod remote;
 #[cfg(test)]
@@ -26,6 +28,8 @@ mod scrape;
 mod serve;
 mod sys;
 mod systemd;
+mod texts;
+mod timekeeper;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::ebpf::Groups;
 use crate::exposition::openmetrics;
 use crate::files::Places;
-use crate::local::Local;
+use crate::local::{Local, Told};
 use crate::node::{SOURCES, Source, outcomes};
 
 /// Prints this machine's metrics once, as OpenMetrics.
@@ -31,6 +31,10 @@ pub struct Once {
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
+    /// A directory whose *.prom files are metrics of others, as node_exporter's --collector.textfile.directory. May be
+    /// repeated.
+    #[arg(long, value_name = "DIR")]
+    pub textfile: Vec<PathBuf>,
 }
 
 impl Once {
@@ -75,15 +79,16 @@ pub async fn run(args: Once) -> Result<()> {
             eprintln!("{name}: {error}");
         }
     }
-    let scrape = Local::new(args.places()).scrape(&sources).await;
-    families.extend(scrape.families);
-    families.extend(outcomes(&scrape.outcomes));
-    for outcome in scrape.outcomes {
+    let mut local = Local::new(args.places(), sources, args.textfile.clone());
+    let told = local.scrape().await;
+    let about = outcomes(told.iter().map(Told::outcome));
+    for outcome in told.iter().map(Told::outcome) {
         if let Some(error) = outcome.fault() {
             eprintln!("{}: {error}", outcome.name);
         }
     }
-    std::io::stdout().write_all(openmetrics(&families).as_bytes())?;
+    let all = families.iter().chain(told.iter().flat_map(|told| &told.families)).chain(&about);
+    std::io::stdout().write_all(openmetrics(all).as_bytes())?;
     Ok(())
 }
 

@@ -5,24 +5,36 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use hyper::body::Bytes;
 use tokio::sync::Notify;
 use vakt_wire::remote_write::{TimeSeries, encode};
 
+use crate::encode::{Block, Shown};
 use crate::family::{Family, Kind};
 
 /// Bytes that wait at most: an hour of one machine at 5 s (measured: some 5 kB a round of 290 samples, packed).
 pub const PENDING_BYTES_MAX: usize = 4 << 20;
 
-/// The job label of everything that is pushed.
-const JOB: &str = "vakt";
-
 /// One body.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Packed, ready to send.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Samples in it.
     pub samples: u64,
+}
+
+/// What packing needs, kept from round to round.
+#[derive(Debug)]
+struct Packing {
+    request: Vec<u8>,
+    packer: snap::raw::Encoder,
+}
+
+impl Default for Packing {
+    fn default() -> Packing {
+        Packing { request: Vec::new(), packer: snap::raw::Encoder::new() }
+    }
 }
 
 /// The outbox; shared behind an `Arc`.
@@ -30,6 +42,7 @@ pub struct Batch {
 pub struct Outbox {
     waiting: Mutex<(VecDeque<Batch>, usize)>,
     arrived: Notify,
+    packing: Mutex<Packing>,
     /// Samples that the store acknowledged.
     pub sent: AtomicU64,
     /// Samples given up because too much waited.
@@ -39,15 +52,24 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Packs families of one machine, all with the same time, and queues them.
-    pub fn put(&self, families: &[Family], instance: &str, time_ms: i64) {
-        self.put_series(&series(families, instance, time_ms), instance);
+    /// Packs a round over one machine, all with the same time, and queues it.
+    pub fn put(&self, shown: &mut Shown, blocks: &[Block], time_ms: i64) {
+        let mut packing = self.packing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Packing { request, packer } = &mut *packing;
+        request.clear();
+        let samples = shown.write(blocks, time_ms, request);
+        match packer.compress_vec(request) {
+            Ok(body) => self.queue(Batch { body: body.into(), samples }),
+            Err(error) => {
+                tracing::error!(%error, instance = shown.instance(), "a round is too large to be packed and is dropped")
+            }
+        }
     }
 
     /// Packs series that have all their labels, and queues them.
     pub fn put_series(&self, series: &[TimeSeries], instance: &str) {
         match encode(series) {
-            Ok(body) => self.queue(Batch { body, samples: series.len() as u64 }),
+            Ok(body) => self.queue(Batch { body: body.into(), samples: series.len() as u64 }),
             Err(error) => {
                 tracing::error!(%error, instance, "a round is too large to be packed and is dropped")
             }
@@ -117,19 +139,6 @@ impl Outbox {
     }
 }
 
-fn series(families: &[Family], instance: &str, time_ms: i64) -> Vec<TimeSeries> {
-    let one = |family: &Family, row: &crate::family::Row| {
-        let mut labels = Vec::with_capacity(row.labels.len() + 3);
-        labels.push(("__name__".to_owned(), format!("{}{}", family.name, row.suffix)));
-        labels.push(("instance".to_owned(), instance.to_owned()));
-        labels.push(("job".to_owned(), JOB.to_owned()));
-        let own = row.labels.iter().filter(|(_, value)| !value.is_empty());
-        labels.extend(own.map(|(name, value)| ((*name).to_owned(), value.clone())));
-        TimeSeries { labels, samples: vec![(row.value, time_ms)] }
-    };
-    families.iter().flat_map(|family| family.rows.iter().map(move |row| one(family, row))).collect()
-}
-
 /// `up`: whether a machine answered.
 pub fn up(answered: bool) -> Family {
     Family::new("up", Kind::Gauge, "Whether the machine answered.")
@@ -143,7 +152,7 @@ mod tests {
     #[test]
     fn a_full_outbox_sheds_the_oldest_and_counts_it() {
         let outbox = Outbox::default();
-        let batch = |samples| Batch { body: vec![0; PENDING_BYTES_MAX / 4], samples };
+        let batch = |samples| Batch { body: vec![0; PENDING_BYTES_MAX / 4].into(), samples };
         for samples in 1..=6 {
             outbox.queue(batch(samples));
         }
@@ -155,17 +164,5 @@ mod tests {
         assert_eq!(outbox.shed.load(Ordering::Relaxed), 1 + 2 + 3);
         let order: Vec<_> = std::iter::from_fn(|| outbox.take_now()).map(|batch| batch.samples).collect();
         assert_eq!(order, [4, 5, 6, 7]);
-    }
-
-    #[test]
-    fn every_series_says_which_machine_it_is_of() {
-        let family = Family::gauge("g", "G.", 1.0).with(vec![("x", "1".into()), ("y", String::new())], 2.0);
-        let series = series(&[family], "db1", 7);
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(
-            series[1].labels,
-            [pair("__name__", "g"), pair("instance", "db1"), pair("job", "vakt"), pair("x", "1")]
-        );
-        assert_eq!(series[1].samples, [(2.0, 7)]);
     }
 }

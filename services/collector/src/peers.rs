@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use vakt_peer::{Session, Target, backoff};
 
 use crate::board::Board;
+use crate::encode::{Block, Shown};
 use crate::family::Family;
 use crate::inputs::Inputs;
 use crate::local::now;
@@ -44,6 +45,7 @@ enum Link {
 impl Watch {
     /// Scrapes the peer until `stop` fires.
     pub async fn run(self, stop: CancellationToken) {
+        let mut shown = Shown::new(self.target.name());
         let mut link = Link::Closed { failures: 0, not_before: Instant::now() };
         // Peers that start together do not stay in step.
         let first = self.interval.mul_f64(f64::from(noise()) / f64::from(u32::MAX));
@@ -57,12 +59,12 @@ impl Watch {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                next = self.round(link, &command) => link = next,
+                next = self.round(link, &command, &mut shown) => link = next,
             }
         }
     }
 
-    async fn round(&self, link: Link, command: &str) -> Link {
+    async fn round(&self, link: Link, command: &str, shown: &mut Shown) -> Link {
         let begun = (Instant::now(), now());
         let (link, outcome) = match self.open(link).await {
             Ok(session) => self.scrape(session, command).await,
@@ -71,9 +73,10 @@ impl Watch {
         let (seconds, finished) = (begun.0.elapsed().as_secs_f64(), now());
         let families = match &outcome {
             Ok(inputs) => families(inputs, seconds, (begun.1 + finished) / 2.0),
+            // What was shown before is marked as gone.
             Err(_) => vec![up(false)],
         };
-        self.outbox.put(&families, self.target.name(), (finished * 1000.0) as i64);
+        self.outbox.put(shown, &[Block::new(&families)], (finished * 1000.0) as i64);
         let name = format!("peer/{}", self.target.name());
         self.board.note(&name, finished, seconds, outcome.err());
         link
@@ -130,16 +133,15 @@ fn families(inputs: &Inputs, seconds: f64, here: f64) -> Vec<Family> {
     let mut fared = Vec::with_capacity(SOURCES.len());
     for source in SOURCES {
         let begun = Instant::now();
-        let error = match (source.parse)(inputs) {
-            Ok(parsed) => {
-                families.extend(parsed);
-                None
-            }
-            Err(error) => Some(error),
-        };
-        fared.push(Outcome { name: source.name, seconds: begun.elapsed().as_secs_f64(), error });
+        let parsed = (source.parse)(inputs);
+        fared.push((source.name, begun.elapsed().as_secs_f64(), parsed));
     }
-    families.extend(outcomes(&fared));
+    let about = outcomes(fared.iter().map(|(name, seconds, parsed)| {
+        let error = parsed.as_ref().err();
+        Outcome { name, seconds: *seconds, error }
+    }));
+    families.extend(fared.into_iter().filter_map(|(.., parsed)| parsed.ok()).flatten());
+    families.extend(about);
     let help = "Duration of a round over SSH.";
     families.push(Family::gauge("vakt_peer_round_duration_seconds", help, seconds));
     if let Some(there) = inputs.now {

@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -63,10 +65,58 @@ impl FromStr for PushTo {
     }
 }
 
-impl PushTo {
+/// The way to the store, with the connection that was used last.
+#[derive(Debug)]
+pub struct Pusher {
+    to: PushTo,
+    open: Option<SendRequest<Body>>,
+}
+
+impl Pusher {
+    /// A way that is not open yet.
+    pub fn new(to: PushTo) -> Pusher {
+        Pusher { to, open: None }
+    }
+
     /// Sends one body. `Ok(Some(reason))` means that the store has taken what it ever will of it.
-    async fn send(&self, body: Vec<u8>) -> Result<Option<String>> {
-        let (authority, path) = match self {
+    async fn send(&mut self, body: &Bytes) -> Result<Option<String>> {
+        // A kept connection may have been closed meanwhile, which shows only when it is used. The same samples may come
+        // twice then, which a store keeps once.
+        let answer = match self.open.take().filter(|open| !open.is_closed()) {
+            Some(open) => self.exchange(open, body.clone()).await.ok(),
+            None => None,
+        };
+        let answer = match answer {
+            Some(answer) => answer,
+            None => {
+                let open = self.connect().await?;
+                self.exchange(open, body.clone()).await?
+            }
+        };
+        let (status, reason) = answer;
+        if status.is_success() {
+            return Ok(None);
+        }
+        let reason = format!("{status}: {}", String::from_utf8_lossy(&reason).trim());
+        let for_good = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        if for_good { Ok(Some(reason)) } else { Err(anyhow::Error::msg(reason)) }
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Body>> {
+        match &self.to {
+            PushTo::Unix(path) => shaken(UnixStream::connect(path).await?).await,
+            PushTo::Http { authority, .. } => {
+                let stream = TcpStream::connect(authority.as_str()).await?;
+                // A body is written whole; there is nothing to wait for.
+                stream.set_nodelay(true)?;
+                shaken(stream).await
+            }
+        }
+    }
+
+    /// One request, and its answer with the start of what it says. The connection is kept when all was read.
+    async fn exchange(&mut self, mut open: SendRequest<Body>, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        let (authority, path) = match &self.to {
             PushTo::Unix(_) => ("vakt", "/api/v1/write"),
             PushTo::Http { authority, path } => (authority.as_str(), path.as_str()),
         };
@@ -78,43 +128,33 @@ impl PushTo {
             .header(CONTENT_ENCODING, "snappy")
             .header("x-prometheus-remote-write-version", "0.1.0")
             .body(full(body))?;
-        let answer = match self {
-            PushTo::Unix(path) => exchange(UnixStream::connect(path).await?, request).await?,
-            PushTo::Http { authority, .. } => {
-                let stream = TcpStream::connect(authority.as_str()).await?;
-                exchange(stream, request).await?
-            }
-        };
+        let answer = open.send_request(request).await?;
         let status = answer.status();
-        if status.is_success() {
-            return Ok(None);
+        let reason = read(answer.into_body(), REASON_BYTES_MAX).await;
+        if reason.is_ok() {
+            self.open = Some(open);
         }
-        let reason = read(answer.into_body(), REASON_BYTES_MAX).await.unwrap_or_default();
-        let reason = format!("{status}: {}", String::from_utf8_lossy(&reason).trim());
-        let for_good = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
-        if for_good { Ok(Some(reason)) } else { Err(anyhow::Error::msg(reason)) }
+        Ok((status, reason.unwrap_or_default()))
     }
 }
 
-async fn exchange<S>(
-    stream: S,
-    request: hyper::Request<Body>,
-) -> Result<hyper::Response<hyper::body::Incoming>>
+async fn shaken<S>(stream: S) -> Result<SendRequest<Body>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // The connection's own error is seen as the error of the exchange.
     tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
+    Ok(sender)
 }
 
 /// Sends until it is dropped.
 pub async fn run(to: PushTo, outbox: Arc<Outbox>) {
+    let mut pusher = Pusher::new(to);
     let mut wait = RETRY_MIN;
     loop {
         let batch = outbox.take().await;
-        match once(&to, &outbox, batch).await {
+        match once(&mut pusher, &outbox, batch).await {
             Ok(()) => wait = RETRY_MIN,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), ?wait, "store does not take samples; they wait");
@@ -126,10 +166,11 @@ pub async fn run(to: PushTo, outbox: Arc<Outbox>) {
 }
 
 /// Sends what waits, for a bounded time: the end of the process.
-pub async fn flush(to: &PushTo, outbox: &Outbox) {
+pub async fn flush(to: PushTo, outbox: &Outbox) {
+    let mut pusher = Pusher::new(to);
     let all = async {
         while let Some(batch) = outbox.take_now() {
-            once(to, outbox, batch).await?;
+            once(&mut pusher, outbox, batch).await?;
         }
         Ok::<_, anyhow::Error>(())
     };
@@ -140,8 +181,8 @@ pub async fn flush(to: &PushTo, outbox: &Outbox) {
     }
 }
 
-async fn once(to: &PushTo, outbox: &Outbox, batch: Batch) -> Result<()> {
-    let sent = timeout(SEND_WITHIN, to.send(batch.body.clone())).await;
+async fn once(pusher: &mut Pusher, outbox: &Outbox, batch: Batch) -> Result<()> {
+    let sent = timeout(SEND_WITHIN, pusher.send(&batch.body)).await;
     match sent.context("no answer in time").and_then(|sent| sent) {
         Ok(None) => {
             outbox.sent.fetch_add(batch.samples, Ordering::Relaxed);

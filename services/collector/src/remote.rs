@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::inputs::{Inputs, LINK, Space, Uname, Usage};
+use crate::inputs::{Inputs, LINK, STEADY, Space, Uname, Usage};
 use crate::node::SOURCES;
 use crate::node::filesystem::{MOUNTS, TYPES_EXCLUDED};
 
@@ -29,9 +29,9 @@ pub fn command() -> String {
     for wanted in SOURCES.iter().flat_map(|source| source.files) {
         for name in wanted.names {
             let name = if *name == MOUNTS { OWN_MOUNTS } else { name };
-            match name.strip_suffix(LINK) {
+            match name.trim_end_matches(STEADY).strip_suffix(LINK) {
                 Some(link) => links.insert(format!("{}/{link}", wanted.folder)),
-                None => files.insert(format!("{}/{name}", wanted.folder)),
+                None => files.insert(format!("{}/{}", wanted.folder, name.trim_end_matches(STEADY))),
             };
         }
     }
@@ -74,7 +74,8 @@ pub fn inputs(output: &str) -> Inputs {
             "@files" => files(text, &mut inputs),
             "@links" => {
                 for (link, target) in text.lines().filter_map(|line| line.split_once(' ')) {
-                    inputs.files.insert(format!("{link}{LINK}"), target.to_owned());
+                    let slot = inputs.files.slot(&format!("{link}{LINK}"));
+                    inputs.files.set(slot, target.as_bytes());
                 }
             }
             "@time" => (inputs.now, inputs.zone) = time(text),
@@ -96,12 +97,8 @@ fn files(text: &str, inputs: &mut Inputs) {
         let (path, content) = (&line[..skipped + at], &line[skipped + at + 1..]);
         let name = path.strip_prefix("/proc/").unwrap_or(path);
         let name = if name == OWN_MOUNTS { MOUNTS } else { name };
-        let file = match inputs.files.get_mut(name) {
-            Some(file) => file,
-            None => inputs.files.entry(name.to_owned()).or_default(),
-        };
-        file.push_str(content);
-        file.push('\n');
+        let slot = inputs.files.slot(name);
+        inputs.files.add_line(slot, content);
     }
 }
 
@@ -141,7 +138,7 @@ fn space(line: &str) -> Option<Space> {
                 return None;
             };
             let (size, free, available) = (blocks * block, free * block, available * block);
-            Ok(Usage { size, free, available, files, files_free })
+            Ok(Usage { size, free, available, files, files_free, is_read_only: false })
         }
     };
     Some(Space { mount_point: unescaped(point), usage })
@@ -189,10 +186,10 @@ mod tests {
             );
         }
         for needed in ["stat", "net/dev", MOUNTS, "sys/kernel/random/poolsize", "/sys/class/net/lo/mtu"] {
-            assert!(inputs.files.contains_key(needed), "{needed}");
+            assert!(inputs.files.get(needed).is_some(), "{needed}");
         }
         let here = std::fs::read_to_string("/proc/sys/kernel/random/poolsize").unwrap();
-        assert_eq!(inputs.files["sys/kernel/random/poolsize"], here);
+        assert_eq!(&inputs.files["sys/kernel/random/poolsize"], here);
         let root = inputs.spaces.iter().find(|space| space.mount_point == "/");
         if let Some(root) = root {
             assert!(root.usage.as_ref().unwrap().size > 0.0);
@@ -205,12 +202,9 @@ mod tests {
                     /run/udev/data/b8:0:E:X=1\n=vakt= @time\nx\n=vakt= @space\n\
                     / 4096 10 5 4 100 50\n/mnt\\040a ! stat: killed\nbroken line\n=vakt= @uname\nLinux\n";
         let inputs = inputs(text);
-        let names: Vec<_> = inputs.files.keys().map(String::as_str).collect();
+        let names: Vec<_> = inputs.files.paths().collect();
         assert_eq!(names, ["/run/udev/data/b8:0", "loadavg", "stat"]);
-        assert_eq!(
-            (inputs.files["stat"].as_str(), inputs.files["/run/udev/data/b8:0"].as_str()),
-            ("a:b\n\n", "E:X=1\n")
-        );
+        assert_eq!((&inputs.files["stat"], &inputs.files["/run/udev/data/b8:0"]), ("a:b\n\n", "E:X=1\n"));
         assert_eq!((inputs.now, inputs.uname.clone()), (None, None));
         assert_eq!(time("12.5 -0130 X\n"), (Some(12.5), Some((-5400, "X".into()))));
         assert_eq!(time("12.%N +0000 UTC\n"), (Some(12.0), Some((0, "UTC".into()))));

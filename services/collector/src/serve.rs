@@ -17,13 +17,15 @@ use vakt_wire::listen::{Address, Inherited};
 use crate::api::{Api, own_families};
 use crate::board::Board;
 use crate::ebpf::Groups;
+use crate::encode::{Block, Shown};
 use crate::files::Places;
-use crate::local::{Local, now, uname};
-use crate::node::{Source, outcomes};
+use crate::local::{Local, Told, now, uname};
+use crate::node::outcomes;
 use crate::outbox::{Outbox, up};
 use crate::peers::Watch;
 use crate::push::{self, PushTo};
 use crate::scrape;
+use crate::timekeeper::Timekeeper;
 
 /// Measures this machine and the peers, and pushes to the store until SIGTERM.
 #[derive(Args)]
@@ -52,9 +54,16 @@ pub struct Serve {
     /// Sources that are left out, such as timex,arp.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub without: Vec<String>,
+    /// The time service's socket, which tells of the kernel's clock (timex) where the collector may not ask for it.
+    #[arg(long, value_name = "SOCKET")]
+    pub timekeeper: Option<PathBuf>,
     /// Put before mount points to find their file systems.
     #[arg(long, default_value = "/", value_name = "DIR")]
     pub rootfs: PathBuf,
+    /// A directory whose *.prom files are metrics of others, as node_exporter's --collector.textfile.directory. May be
+    /// repeated.
+    #[arg(long, value_name = "DIR")]
+    pub textfile: Vec<PathBuf>,
 }
 
 impl Serve {
@@ -77,12 +86,12 @@ pub async fn run(args: Serve) -> Result<()> {
     let targets = scrape::start(&config, &board, &outbox, &stop, &tasks);
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
     let round = Round {
-        local: Local::new(args.places()),
-        sources: crate::once::without(&args.without)?,
+        local: Local::new(args.places(), crate::once::without(&args.without)?, args.textfile.clone())
+            .with_timekeeper(args.timekeeper.clone().map(Timekeeper::new)),
+        shown: Shown::new(instance),
         groups,
         board: board.clone(),
         outbox: outbox.clone(),
-        instance,
     };
     let every = args.interval.unwrap_or(config.scrape.interval.duration());
     tasks.spawn(round.repeat(every, stop.clone()));
@@ -94,7 +103,7 @@ pub async fn run(args: Serve) -> Result<()> {
     tasks.wait().await;
     // A body that is on its way is lost with its sender, and was not acknowledged: at most one round.
     sender.abort();
-    push::flush(&args.push, &outbox).await;
+    push::flush(args.push, &outbox).await;
     Ok(())
 }
 
@@ -141,11 +150,10 @@ fn watch_peers(
 /// This machine's rounds.
 struct Round {
     local: Local,
-    sources: Vec<Source>,
+    shown: Shown,
     groups: Groups,
     board: Arc<Board>,
     outbox: Arc<Outbox>,
-    instance: String,
 }
 
 impl Round {
@@ -162,20 +170,20 @@ impl Round {
 
     async fn once(&mut self) {
         let time = now();
-        let scrape = self.local.scrape(&self.sources).await;
-        let mut families = vec![up(true)];
-        families.extend(scrape.families);
-        families.extend(outcomes(&scrape.outcomes));
-        for outcome in scrape.outcomes {
+        let told = self.local.scrape().await;
+        for outcome in told.iter().map(Told::outcome) {
             let error = outcome.fault().map(ToString::to_string);
             self.board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
         }
         let (read, fared) = self.groups.read();
-        families.extend(read);
         for fared in fared {
             self.board.note(&fared.name, time, fared.seconds, fared.error);
         }
-        families.extend(own_families(&self.board, &self.outbox));
-        self.outbox.put(&families, &self.instance, (time * 1000.0) as i64);
+        let (up, about) = (up(true), outcomes(told.iter().map(Told::outcome)));
+        let own = own_families(&self.board, &self.outbox);
+        let mut blocks = vec![Block::new(std::slice::from_ref(&up)), Block::new(&about)];
+        blocks.extend([Block::new(&read), Block::new(&own)]);
+        blocks.extend(told.iter().map(|told| Block { families: &told.families, changed: told.changed }));
+        self.outbox.put(&mut self.shown, &blocks, (time * 1000.0) as i64);
     }
 }

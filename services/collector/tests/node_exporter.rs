@@ -14,10 +14,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 #[path = "../src/room.rs"]
 mod room;
 
-/// node_exporter's collectors that are compared: ours but for systemd and cgroups, which it has not by default.
-const COLLECTORS: &str = "arp,bonding,conntrack,cpu,cpufreq,diskstats,dmi,edac,entropy,filefd,filesystem,hwmon,kernel_hung,\
-    loadavg,mdadm,meminfo,netclass,netdev,netstat,nvme,os,powersupplyclass,pressure,rapl,schedstat,selinux,sockstat,softnet,\
-    stat,thermal_zone,time,timex,udp_queues,uname,vmstat,watchdog";
+/// node_exporter's collectors that are compared: all of 1.11 that are on by default on Linux.
+const COLLECTORS: &str = "arp,bcache,bcachefs,bonding,btrfs,conntrack,cpu,cpufreq,diskstats,dmi,edac,entropy,fibrechannel,\
+    filefd,filesystem,hwmon,infiniband,ipvs,kernel_hung,loadavg,mdadm,meminfo,netclass,netdev,netstat,nfs,nfsd,nvme,os,\
+    powersupplyclass,pressure,rapl,schedstat,selinux,sockstat,softnet,stat,tapestats,textfile,thermal_zone,time,timex,\
+    udp_queues,uname,vmstat,watchdog,xfs,zfs";
 
 /// Those that the made-up machine has in full; the others ask the kernel itself, or need files that it does not have.
 const MADE_UP: &str = "bonding,conntrack,cpu,cpufreq,dmi,edac,entropy,filefd,hwmon,mdadm,netclass,nvme,os,powersupplyclass,\
@@ -172,9 +173,12 @@ fn series(text: &str) -> Series {
 }
 
 fn this_machine(program: &Path) -> Result<(), Failed> {
-    let exporter = Exporter::start(program, COLLECTORS, &[]);
+    let room = tempfile::tempdir().unwrap();
+    std::fs::write(room.path().join("jobs.prom"), "# TYPE jobs gauge\njobs{queue=\"mail\"} 7\n").unwrap();
+    let texts = |flag: &str| [format!("--{flag}={}", room.path().display())];
+    let exporter = Exporter::start(program, COLLECTORS, &texts("collector.textfile.directory"));
     let before = exporter.scrape();
-    let ours = ours(COLLECTORS, &[]);
+    let ours = ours(COLLECTORS, &texts("textfile"));
     let after = exporter.scrape();
     let names = |series: &Series| series.keys().cloned().collect::<BTreeSet<String>>();
     let (lasting, either) = (&names(&before) & &names(&after), &names(&before) | &names(&after));

@@ -90,7 +90,7 @@ fn only_the_families_that_were_asked_for_are_printed() {
     assert!(others.is_empty() && samples.contains_key("node_load1"), "{others:?}");
     let refused = once(&["--families", "stranger"]);
     assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are arp, bonding"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are arp, bcache"));
 }
 
 #[test]

@@ -6,19 +6,19 @@ mod sockets;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vakt_ebpf::{Attached, Unavailable};
 
 use crate::family::{Families, Family, label};
 use sockets::{Check, Sockets};
 
-/// The kernel measures what the programs cost in one round of this many: measuring costs some 40 ns a run itself.
-const COST_EVERY: u32 = 60;
+/// The kernel measures what the programs cost in one round of these: measuring costs some 40 ns a run itself.
+const COST_EVERY: Duration = Duration::from_secs(300);
 
-/// Connections are counted in /proc in one round of this many: the kernel goes through its whole hash table for it (5 ms
-/// where that has 262,144 places). In between the last count is shown.
-const CHECK_EVERY: u32 = 12;
+/// Connections are counted in /proc once in this time: the kernel goes through its whole hash table for it (2 ms where
+/// that has 262,144 places). In between the last count is shown.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// The groups, and what reading them needs.
 pub struct Groups {
@@ -29,9 +29,34 @@ pub struct Groups {
     /// What the programs cost, as it was known last.
     cost: Vec<Family>,
     proc: PathBuf,
-    round: u32,
+    /// Names of disks by their numbers.
+    disks: BTreeMap<(u32, u32), String>,
+    checks: Due,
+    measures: Due,
     /// Kept while the kernel measures.
     measuring: Option<OwnedFd>,
+}
+
+/// Something that is done now and then.
+#[derive(Debug)]
+struct Due {
+    every: Duration,
+    done: Option<Instant>,
+}
+
+impl Due {
+    const fn every(every: Duration) -> Due {
+        Due { every, done: None }
+    }
+
+    /// Whether it is to be done now, which counts as done.
+    fn is_now(&mut self, now: Instant) -> bool {
+        let is_now = self.done.is_none_or(|done| now.duration_since(done) >= self.every);
+        if is_now {
+            self.done = Some(now);
+        }
+        is_now
+    }
 }
 
 /// How a group fared in a round.
@@ -83,7 +108,9 @@ impl Groups {
             checked: None,
             cost: Vec::new(),
             proc: proc.to_owned(),
-            round: 0,
+            disks: BTreeMap::new(),
+            checks: Due::every(CHECK_EVERY),
+            measures: Due { done: Some(Instant::now()), ..Due::every(COST_EVERY) },
             measuring,
         }
     }
@@ -95,8 +122,9 @@ impl Groups {
 
     /// What every group has measured so far, and how each fared.
     pub fn read(&mut self) -> (Vec<Family>, Vec<Fared>) {
-        let (mut found, mut fared) = (Families::default(), Vec::new());
-        if self.round.is_multiple_of(CHECK_EVERY) {
+        let (mut found, mut fared, now) = (Families::default(), Vec::new(), Instant::now());
+        if self.checks.is_now(now) {
+            self.disks.clear();
             let tcp = self
                 .groups
                 .iter()
@@ -108,7 +136,10 @@ impl Groups {
         for (name, outcome) in &self.groups {
             let begun = Instant::now();
             let read = match outcome {
-                Ok(group) => self.read_group(name, group, &mut found).map_err(unavailable),
+                Ok(group) if *name == "blkio" => {
+                    read_disks(group, &mut self.disks, &self.proc, &mut found).map_err(unavailable)
+                }
+                Ok(group) => read_group(name, group, self.checked, &mut found).map_err(unavailable),
                 Err(reason) => Err(reason.clone()),
             };
             let available = f64::from(u8::from(read.is_ok()));
@@ -118,7 +149,7 @@ impl Groups {
             fared.push(Fared { name: format!("ebpf/{name}"), seconds, error: read.err() });
         }
         // Asked for when the kernel has just measured: 28 files in /proc say it.
-        if self.measuring.is_some() || self.round == 0 {
+        if self.measuring.take().is_some() || self.cost.is_empty() {
             let mut cost = Families::default();
             for (name, outcome) in &self.groups {
                 if let Ok(group) = outcome {
@@ -127,34 +158,48 @@ impl Groups {
             }
             self.cost = cost.done();
         }
-        self.round += 1;
         // The descriptor's life is what the kernel measures in.
-        self.measuring =
-            if self.round.is_multiple_of(COST_EVERY) { vakt_ebpf::measure_cost().ok() } else { None };
+        self.measuring = if self.measures.is_now(now) { vakt_ebpf::measure_cost().ok() } else { None };
         let mut found = found.done();
         found.extend(self.cost.iter().cloned());
         (found, fared)
     }
+}
 
-    fn read_group(&self, name: &str, group: &Attached, found: &mut Families) -> Result<(), Unavailable> {
-        match name {
-            "runqlat" => families::run_queue(found, &group.run_queue()?),
-            "blkio" => {
-                let (disks, lost) = group.disks()?;
-                families::disks(found, &disks, lost, &disk_names(&self.proc));
+fn read_group(
+    name: &str,
+    group: &Attached,
+    checked: Option<Check>,
+    found: &mut Families,
+) -> Result<(), Unavailable> {
+    match name {
+        "runqlat" => families::run_queue(found, &group.run_queue()?),
+        "tcp" => {
+            families::tcp(found, &group.tcp()?);
+            families::edges(found, &group.edges()?);
+            if let Some(check) = checked {
+                families::connections(found, check);
             }
-            "tcp" => {
-                families::tcp(found, &group.tcp()?);
-                families::edges(found, &group.edges()?);
-                if let Some(check) = self.checked {
-                    families::connections(found, check);
-                }
-            }
-            "process" => families::processes(found, &group.processes()?),
-            _ => families::interrupts(found, &group.interrupts()?),
         }
-        Ok(())
+        "process" => families::processes(found, &group.processes()?),
+        _ => families::interrupts(found, &group.interrupts()?),
     }
+    Ok(())
+}
+
+fn read_disks(
+    group: &Attached,
+    names: &mut BTreeMap<(u32, u32), String>,
+    proc: &Path,
+    found: &mut Families,
+) -> Result<(), Unavailable> {
+    let (disks, lost) = group.disks()?;
+    // A disk that was put in lately.
+    if disks.iter().any(|disk| !names.contains_key(&disk.device)) {
+        *names = disk_names(proc);
+    }
+    families::disks(found, &disks, lost, names);
+    Ok(())
 }
 
 fn unavailable(reason: Unavailable) -> String {

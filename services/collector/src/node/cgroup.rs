@@ -36,17 +36,16 @@ const NAMES: &[&str] = &[
 pub fn cgroup(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     const ROOT: &str = "/sys/fs/cgroup/";
     let mut families = Families::default();
-    let files = inputs.files.range(ROOT.to_owned()..).take_while(|(path, _)| path.starts_with(ROOT));
     // Version 1 has files of this name too, without this line.
-    let groups =
-        files.filter(|(path, text)| path.ends_with("/cpu.stat") && value(text, "usage_usec").is_some());
-    for (path, stat) in groups.take(GROUPS_MAX) {
-        let folder = path.trim_end_matches("/cpu.stat");
-        let name = folder.strip_prefix("/sys/fs/cgroup").unwrap_or(folder);
-        let labels = || {
-            vec![label("cgroup", name.strip_prefix("/unified/").map_or(name, |_| &name["/unified".len()..]))]
-        };
-        let text = |file: &str| inputs.files.get(&format!("{folder}/{file}")).map(String::as_str);
+    let groups = inputs
+        .files
+        .below(ROOT)
+        .filter_map(|(path, text)| Some((path.strip_suffix("/cpu.stat")?, text)))
+        .filter(|(_, text)| value(text, "usage_usec").is_some());
+    for (group, stat) in groups.take(GROUPS_MAX) {
+        let name = group.strip_prefix("unified/").unwrap_or(group);
+        let labels = || vec![("cgroup", format!("/{name}"))];
+        let text = |file: &str| inputs.files.get(&format!("{ROOT}{group}/{file}"));
         cpu(&mut families, stat, &labels);
         memory(&mut families, &text, &labels);
         if let Some(count) = text("pids.current").and_then(|text| text.trim().parse().ok()) {
@@ -152,7 +151,7 @@ mod tests {
             ("/sys/fs/cgroup/unified/x/cpu.stat", "usage_usec 1\nuser_usec 0\n"),
             ("/sys/fs/cgroup/cpu/old/cpu.stat", "nr_periods 0\n"),
         ] {
-            inputs.files.insert(path.into(), text.into());
+            inputs.files.insert(path, text);
         }
         let families = cgroup(&inputs).unwrap();
         let value = |name: &str| {

@@ -2,11 +2,12 @@
 
 use crate::family::{Families, Family, Kind, label};
 use crate::inputs::{Files, Inputs, SourceError};
+use crate::scrape::text::{Format, samples};
 
 /// What time reads.
 pub const TIME: &[Files] = &[Files {
     folder: "/sys/devices/system/clocksource/clocksource*",
-    names: &["available_clocksource", "current_clocksource"],
+    names: &["available_clocksource=", "current_clocksource"],
 }];
 
 /// `node_time_seconds`, the zone and the clock sources.
@@ -47,8 +48,12 @@ const PPM_SCALED: f64 = 1e6 * 65536.0;
 /// `node_timex_*`.
 ///
 /// # Errors
-/// Absent where the kernel was not asked: only the machine itself can be.
+/// Absent where the kernel was not asked: only the machine itself can be. An error when what the time service says is none
+/// of them.
 pub fn timex(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
+    if let Some(text) = &inputs.clock_text {
+        return told(text);
+    }
     let clock = inputs.clock.ok_or(SourceError::Absent("adjtimex from afar"))?;
     let [
         offset,
@@ -111,4 +116,38 @@ pub fn timex(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
         gauge("node_timex_tai_offset_seconds", "International Atomic Time (TAI) offset.", tai),
         gauge("node_timex_tick_seconds", "Seconds between clock ticks.", tick / 1e6),
     ])
+}
+
+/// The metrics of this source in what the time service says.
+fn told(text: &str) -> Result<Vec<Family>, SourceError> {
+    let found =
+        samples(text, Format::Plain).map_err(|error| SourceError::Other(format!("time service: {error}")))?;
+    let mut families = Families::default();
+    for sample in
+        found.iter().filter(|sample| sample.name.starts_with("node_timex_") && sample.labels.is_empty())
+    {
+        let kind = if sample.name.ends_with("_total") { Kind::Counter } else { Kind::Gauge };
+        families.add(sample.name.to_string(), kind, "As the time service says.", Vec::new(), sample.value);
+    }
+    families.or_absent("the clock's discipline, of which the time service says nothing,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_room_the_time_services_numbers_are_taken_and_no_others() {
+        let text = "# TYPE node_timex_status gauge\nnode_timex_status 64\nvakt_time_x 1\nnode_timex_pps_error_total 2\n";
+        let said = |text: &str| timex(&Inputs { clock_text: Some(text.into()), ..Inputs::default() });
+        let families = said(text).unwrap();
+        let shown: Vec<_> =
+            families.iter().map(|family| (&*family.name, family.kind, family.rows[0].value)).collect();
+        assert_eq!(
+            shown,
+            [("node_timex_status", Kind::Gauge, 64.0), ("node_timex_pps_error_total", Kind::Counter, 2.0)]
+        );
+        assert!(matches!(said("vakt_time_x 1\n"), Err(SourceError::Absent(_))));
+        assert!(matches!(said("x{ 1\n"), Err(SourceError::Other(_))));
+    }
 }

@@ -2,14 +2,14 @@
 
 use procfs::{DiskStat, DiskStats};
 
-use crate::family::{Family, Kind, Label};
+use crate::family::{Families, Family, Kind, label};
 use crate::inputs::{Files, Inputs, SourceError, proc};
 
 /// What diskstats reads. udev's notes say model and serial number; a machine without udev does not have them.
 pub const FILES: &[Files] = &[
     proc(&["diskstats"]),
-    Files { folder: "/sys/block/*", names: &["queue/rotational"] },
-    Files { folder: "/run/udev/data", names: &["b*"] },
+    Files { folder: "/sys/block/*", names: &["queue/rotational="] },
+    Files { folder: "/run/udev/data", names: &["b*="] },
 ];
 
 /// Bytes of a sector in /proc/diskstats, whatever the disk's own is (Documentation/admin-guide/iostats.rst).
@@ -101,42 +101,87 @@ const METRICS: [Metric; 17] = [
 pub fn diskstats(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let disks: DiskStats = inputs.parsed("diskstats")?;
     let mut families: Vec<Family> = METRICS.iter().map(|m| Family::new(m.name, m.kind, m.help)).collect();
-    let mut info = Family::new("node_disk_info", Kind::Gauge, "Info of /sys/block/<block_device>.");
+    let mut more = Families::default();
     for disk in disks.0.iter().filter(|disk| !excluded(&disk.name)) {
-        info.push(labels(inputs, disk), 1.0);
+        add_notes(&mut more, inputs, disk);
         for (family, metric) in families.iter_mut().zip(&METRICS) {
             if let Some(value) = (metric.value)(disk) {
                 family.push(vec![("device", disk.name.clone())], value);
             }
         }
     }
-    families.push(info);
+    families.extend(more.done());
     families.retain(|family| !family.rows.is_empty());
     Ok(families)
 }
 
-fn labels(inputs: &Inputs, disk: &DiskStat) -> Vec<Label> {
-    let notes = inputs.files.get(&format!("/run/udev/data/b{}:{}", disk.major, disk.minor));
-    let notes = notes.map(String::as_str).unwrap_or_default();
+/// Metric, property of udev's notes, help: of disks that speak ATA.
+const ATA: [(&str, &str, &str); 3] = [
+    (
+        "node_disk_ata_rotation_rate_rpm",
+        "ID_ATA_ROTATION_RATE_RPM",
+        "ATA disk rotation rate in RPMs (0 for SSDs).",
+    ),
+    ("node_disk_ata_write_cache", "ID_ATA_WRITE_CACHE", "ATA disk has a write cache."),
+    (
+        "node_disk_ata_write_cache_enabled",
+        "ID_ATA_WRITE_CACHE_ENABLED",
+        "ATA disk has its write cache enabled.",
+    ),
+];
+
+/// What a disk is, as udev noted it: model, serial number, file system, volume.
+fn add_notes(families: &mut Families, inputs: &Inputs, disk: &DiskStat) {
+    let notes = inputs.files.get_or_empty(&format!("/run/udev/data/b{}:{}", disk.major, disk.minor));
     // `E:NAME=value` is a property of the device.
-    let note = |name: &str| {
-        let properties = notes.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
-        properties.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
-    };
-    let serial = ["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"].into_iter().find_map(note);
+    let properties: Vec<(&str, &str)> =
+        notes.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('=')).collect();
+    let find = |name: &str| properties.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
+    let of = |label_name, name| label(label_name, find(name).unwrap_or_default());
+    let serial = ["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"].into_iter().find_map(find);
     let turns = inputs.files.get(&format!("/sys/block/{}/queue/rotational", disk.name));
     let turns = if turns.is_some_and(|text| text.trim() == "1") { "1" } else { "0" };
-    vec![
-        ("device", disk.name.clone()),
+    let device = || label("device", &disk.name);
+    let labels = vec![
+        device(),
         ("major", disk.major.to_string()),
         ("minor", disk.minor.to_string()),
-        ("model", note("ID_MODEL").unwrap_or_default()),
-        ("path", note("ID_PATH").unwrap_or_default()),
-        ("revision", note("ID_REVISION").unwrap_or_default()),
-        ("rotational", turns.to_owned()),
-        ("serial", serial.unwrap_or_default()),
-        ("wwn", note("ID_WWN").unwrap_or_default()),
-    ]
+        of("model", "ID_MODEL"),
+        of("path", "ID_PATH"),
+        of("revision", "ID_REVISION"),
+        label("rotational", turns),
+        label("serial", serial.unwrap_or_default()),
+        of("wwn", "ID_WWN"),
+    ];
+    families.gauge("node_disk_info", "Info of /sys/block/<block_device>.", labels, 1.0);
+    if find("ID_FS_TYPE").is_some_and(|kind| !kind.is_empty()) {
+        let labels = vec![
+            device(),
+            of("type", "ID_FS_TYPE"),
+            of("usage", "ID_FS_USAGE"),
+            of("uuid", "ID_FS_UUID"),
+            of("version", "ID_FS_VERSION"),
+        ];
+        families.gauge("node_disk_filesystem_info", "Info about disk filesystem.", labels, 1.0);
+    }
+    if find("DM_NAME").is_some_and(|name| !name.is_empty()) {
+        let labels = vec![
+            device(),
+            of("lv_layer", "DM_LV_LAYER"),
+            of("lv_name", "DM_LV_NAME"),
+            of("name", "DM_NAME"),
+            of("uuid", "DM_UUID"),
+            of("vg_name", "DM_VG_NAME"),
+        ];
+        families.gauge("node_disk_device_mapper_info", "Info about disk device mapper.", labels, 1.0);
+    }
+    if find("ID_ATA").is_some_and(|ata| !ata.is_empty()) {
+        for (name, property, help) in ATA {
+            if let Some(value) = find(property).and_then(|text| text.parse().ok()) {
+                families.gauge(name, help, vec![device()], value);
+            }
+        }
+    }
 }
 
 /// node_exporter's `--collector.diskstats.device-exclude`:

@@ -1,9 +1,9 @@
 //! Mounted file systems: which of them count, and how full they are.
 
 use procfs::FromBufRead;
-use procfs::process::{MountInfo, MountInfos};
+use procfs::process::MountInfos;
 
-use crate::family::{Family, Kind, Label};
+use crate::family::{Family, Kind, Label, label};
 use crate::inputs::{Inputs, SourceError, content};
 
 /// The mount table below /proc. PID 1's, as node_exporter does: it is the machine's and not a sandbox's.
@@ -38,23 +38,43 @@ pub const TYPES_EXCLUDED: [&str; 25] = [
     "tracefs",
 ];
 
+/// A mount that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted.
+    pub device: String,
+    /// The kind of file system.
+    pub kind: String,
+    /// Where.
+    pub point: String,
+    /// The device's numbers, as `254:0`.
+    pub numbers: String,
+    /// Nothing can be written there.
+    pub is_read_only: bool,
+}
+
 /// The mounts that count, in the table's order; one that differs from another in nothing that is shown, once.
 ///
 /// # Errors
 /// When the table is missing or cannot be read.
-pub fn mounts(inputs: &Inputs) -> Result<Vec<MountInfo>, SourceError> {
+pub fn mounts(inputs: &Inputs) -> Result<Vec<Mount>, SourceError> {
     let table = MountInfos::from_buf_read(inputs.file(MOUNTS)?.as_bytes());
     let table = table.map_err(|error| content(MOUNTS, error))?;
-    let mut kept: Vec<MountInfo> = Vec::new();
+    let mut kept: Vec<Mount> = Vec::new();
     for mount in table.0 {
         let point = mount.mount_point.to_string_lossy().into_owned();
-        let is_shown = |other: &MountInfo| {
-            (&other.mount_point, &other.fs_type, &other.mount_source, &other.majmin)
-                == (&mount.mount_point, &mount.fs_type, &mount.mount_source, &mount.majmin)
+        if TYPES_EXCLUDED.contains(&mount.fs_type.as_str()) || point_excluded(&point) {
+            continue;
+        }
+        let is_read_only = mount.mount_options.contains_key("ro")
+            || ["ro", "emergency_ro"].iter().any(|option| mount.super_options.contains_key(*option));
+        let device = mount.mount_source.unwrap_or_default();
+        let (kind, numbers) = (mount.fs_type, mount.majmin);
+        let is_shown = |other: &Mount| {
+            (&other.point, &other.kind, &other.device, &other.numbers) == (&point, &kind, &device, &numbers)
         };
-        let is_excluded = TYPES_EXCLUDED.contains(&mount.fs_type.as_str()) || point_excluded(&point);
-        if !is_excluded && !kept.iter().any(is_shown) {
-            kept.push(mount);
+        if !kept.iter().any(is_shown) {
+            kept.push(Mount { device, kind, point, numbers, is_read_only });
         }
     }
     Ok(kept)
@@ -92,13 +112,20 @@ pub fn filesystem(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let mut info = gauge("node_filesystem_mount_info", "Filesystem mount information.");
     let help = "Filesystem space available including purgeable space (MacOS specific).";
     let mut purgeable = gauge("node_filesystem_purgeable_bytes", help);
-    for mount in mounts(inputs)? {
-        let point = mount.mount_point.to_string_lossy().into_owned();
-        let labels = labels(&mount, &point);
-        let space = inputs.spaces.iter().find(|space| space.mount_point == point);
-        let is_read_only = mount.mount_options.contains_key("ro")
-            || ["ro", "emergency_ro"].iter().any(|option| mount.super_options.contains_key(*option));
-        let read_only = f64::from(u8::from(is_read_only));
+    let read;
+    let mounts = match &inputs.mounts {
+        Some(known) => known,
+        None => {
+            read = mounts(inputs)?;
+            &read
+        }
+    };
+    for mount in mounts {
+        let labels = labels(mount);
+        let space = inputs.spaces.iter().find(|space| space.mount_point == mount.point);
+        let is_read_only =
+            space.is_some_and(|space| space.usage.as_ref().is_ok_and(|usage| usage.is_read_only));
+        let read_only = f64::from(u8::from(mount.is_read_only || is_read_only));
         let usage = space.map_or_else(|| Err("not asked".to_owned()), |space| space.usage.clone());
         match usage {
             Ok(usage) => {
@@ -109,7 +136,7 @@ pub fn filesystem(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
                 files_free.push(labels.clone(), usage.files_free);
                 readonly.push(labels.clone(), read_only);
                 purgeable.push(labels.clone(), 0.0);
-                info.push(place(&mount, &point), 1.0);
+                info.push(place(mount), 1.0);
                 device_error.push(labels, 0.0);
             }
             Err(reason) => {
@@ -123,22 +150,18 @@ pub fn filesystem(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     Ok(vec![available, device_error, files, files_free, free, info, purgeable, readonly, size])
 }
 
-fn place(mount: &MountInfo, point: &str) -> Vec<Label> {
-    let (major, minor) = mount.majmin.split_once(':').unwrap_or((&mount.majmin, ""));
+fn place(mount: &Mount) -> Vec<Label> {
+    let (major, minor) = mount.numbers.split_once(':').unwrap_or((&mount.numbers, ""));
     vec![
-        ("device", mount.mount_source.clone().unwrap_or_default()),
-        ("major", major.to_owned()),
-        ("minor", minor.to_owned()),
-        ("mountpoint", point.to_owned()),
+        label("device", &mount.device),
+        label("major", major),
+        label("minor", minor),
+        label("mountpoint", &mount.point),
     ]
 }
 
-fn labels(mount: &MountInfo, point: &str) -> Vec<Label> {
-    vec![
-        ("device", mount.mount_source.clone().unwrap_or_default()),
-        ("fstype", mount.fs_type.clone()),
-        ("mountpoint", point.to_owned()),
-    ]
+fn labels(mount: &Mount) -> Vec<Label> {
+    vec![label("device", &mount.device), label("fstype", &mount.kind), label("mountpoint", &mount.point)]
 }
 
 #[cfg(test)]

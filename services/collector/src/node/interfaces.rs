@@ -16,7 +16,7 @@ pub const CLASS: &[Files] = &[Files {
         "carrier_changes",
         "carrier_down_count",
         "carrier_up_count",
-        "dev_id",
+        "dev_id=",
         "dormant",
         "duplex",
         "flags",
@@ -25,12 +25,12 @@ pub const CLASS: &[Files] = &[Files {
         "iflink",
         "link_mode",
         "mtu",
-        "name_assign_type",
+        "name_assign_type=",
         "netdev_group",
         "operstate",
         "speed",
         "tx_queue_len",
-        "type",
+        "type=",
     ],
 }];
 
@@ -124,7 +124,7 @@ pub const BONDS: &[Files] = &[
 /// # Errors
 /// Absent without bonds.
 pub fn bonding(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
-    let masters = inputs.files.get("/sys/class/net/bonding_masters").map(String::as_str).unwrap_or_default();
+    let masters = inputs.files.get_or_empty("/sys/class/net/bonding_masters");
     let mut families = Families::default();
     let devices = inputs.devices("/sys/class/net/", "");
     for master in masters.split_whitespace() {

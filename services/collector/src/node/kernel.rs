@@ -98,7 +98,7 @@ pub fn schedstat(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
 /// What selinux reads.
 pub const SELINUX: &[Files] = &[
     Files { folder: "/sys/fs/selinux", names: &["enforce"] },
-    Files { folder: "/etc/selinux", names: &["config"] },
+    Files { folder: "/etc/selinux", names: &["config="] },
 ];
 
 /// `node_selinux_enabled`, and where it is the two modes: 1 enforcing, 0 permissive, -1 disabled.
@@ -108,7 +108,7 @@ pub const SELINUX: &[Files] = &[
 pub fn selinux(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let enabled = |on| Family::gauge("node_selinux_enabled", "SELinux is enabled, 1 is true, 0 is false", on);
     let Ok(current) = inputs.number("/sys/fs/selinux/enforce") else { return Ok(vec![enabled(0.0)]) };
-    let config = inputs.files.get("/etc/selinux/config").map(String::as_str).unwrap_or_default();
+    let config = inputs.files.get_or_empty("/etc/selinux/config");
     let configured = config.lines().find_map(|line| line.trim().strip_prefix("SELINUX="));
     let configured = match configured.map(str::trim) {
         Some("enforcing") => 1.0,
@@ -123,8 +123,10 @@ pub fn selinux(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
 }
 
 /// What os reads.
-pub const OS: &[Files] =
-    &[Files { folder: "/etc", names: &["os-release"] }, Files { folder: "/usr/lib", names: &["os-release"] }];
+pub const OS: &[Files] = &[
+    Files { folder: "/etc", names: &["os-release="] },
+    Files { folder: "/usr/lib", names: &["os-release="] },
+];
 
 /// Label, key of os-release(5).
 const OS_LABELS: [(&str, &str); 12] = [
@@ -147,7 +149,7 @@ const OS_LABELS: [(&str, &str); 12] = [
 /// # Errors
 /// Absent without an os-release.
 pub fn os(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
-    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| inputs.files.get(*path));
+    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| inputs.files.get(path));
     let text = text.ok_or(SourceError::Absent("an os-release"))?;
     let value = |key: &str| {
         let line = text.lines().filter_map(|line| line.trim().split_once('=')).find(|(name, _)| *name == key);

@@ -21,6 +21,9 @@ pub fn loadavg(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     }
 }
 
+/// Interrupts' part of PSI.
+const IRQ: &str = "pressure/irq";
+
 /// The seconds of a line such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000`. Read here: procfs'
 /// `parse_pressure_record` panics on a line that ends early, which a peer may send.
 fn stalled(inputs: &Inputs, path: &str, kind: &str) -> Result<f64, SourceError> {
@@ -38,7 +41,7 @@ fn stalled(inputs: &Inputs, path: &str, kind: &str) -> Result<f64, SourceError> 
 /// When a file is missing (a kernel without PSI) or cannot be read.
 pub fn pressure(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let (cpu, io, memory) = ("pressure/cpu", "pressure/io", "pressure/memory");
-    Ok(vec![
+    let mut families = vec![
         Family::counter(
             "node_pressure_cpu_waiting_seconds_total",
             "Total time in seconds that processes have waited for CPU time",
@@ -64,5 +67,12 @@ pub fn pressure(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
             "Total time in seconds that processes have waited for memory",
             stalled(inputs, memory, "some")?,
         ),
-    ])
+    ];
+    // A kernel before 6.1, or one that does not count time in interrupts, has none.
+    if inputs.files.get(IRQ).is_some() {
+        let help = "Total time in seconds no process could make progress due to IRQ congestion";
+        let stalled = stalled(inputs, IRQ, "full")?;
+        families.push(Family::counter("node_pressure_irq_stalled_seconds_total", help, stalled));
+    }
+    Ok(families)
 }

@@ -5,10 +5,12 @@
 //! as f32, CPU numbers lost, fields of meminfo and vmstat that it does not know) or panics on what a peer may send
 //! (pressure) the file is read here.
 
+mod balancer;
 mod cgroup;
 mod clock;
 mod cpu;
 mod disk;
+mod fabric;
 pub mod filesystem;
 mod hardware;
 mod interfaces;
@@ -17,14 +19,19 @@ mod load;
 mod machine;
 mod memory;
 mod network;
+mod nfs;
 mod stack;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+pub mod textfile;
+mod volumes;
 
 use crate::family::{Family, Kind};
 use crate::inputs::{Files, Inputs, SourceError, proc};
+use fabric::{fibrechannel, infiniband, multipath, tape};
 use hardware::{cores, firmware, power, sensors, storage};
+use volumes::{bcache, bcachefs, btrfs, xfs, zfs};
 
 /// A source: node_exporter calls it a collector.
 #[derive(Clone, Copy)]
@@ -52,19 +59,26 @@ const fn source(
 }
 
 /// Every source, in the order of their names.
-pub const SOURCES: [Source; 38] = [
+pub const SOURCES: [Source; 51] = [
     source("arp", interfaces::ARP, interfaces::arp),
+    source("bcache", bcache::CACHES, bcache::bcache),
+    source("bcachefs", bcachefs::VOLUMES, bcachefs::bcachefs),
     source("bonding", interfaces::BONDS, interfaces::bonding),
+    source("btrfs", btrfs::VOLUMES, btrfs::btrfs),
     source("conntrack", stack::CONNTRACK, stack::conntrack),
     source("cpu", &[proc(&["stat"]), cores::TOPOLOGY, cores::ISOLATED], cpu::cpu),
     source("cpufreq", cores::FREQUENCIES, cores::cpufreq),
     source("diskstats", disk::FILES, disk::diskstats),
     source("dmi", firmware::DMI, firmware::dmi),
+    source("dmmultipath", multipath::MAPS, multipath::dmmultipath),
     source("edac", cores::EDAC, cores::edac),
     source("entropy", kernel::ENTROPY, kernel::entropy),
+    source("fibrechannel", fibrechannel::HOSTS, fibrechannel::fibrechannel),
     source("filefd", kernel::FILEFD, kernel::filefd),
     source("filesystem", &[proc(&[filesystem::MOUNTS])], filesystem::filesystem),
     source("hwmon", sensors::CHIPS, sensors::hwmon),
+    source("infiniband", infiniband::ADAPTERS, infiniband::infiniband),
+    source("ipvs", balancer::IPVS, balancer::ipvs),
     source("kernel_hung", kernel::HUNG, kernel::kernel_hung),
     source("loadavg", &[proc(&["loadavg"])], load::loadavg),
     source("mdadm", storage::RAID, storage::mdadm),
@@ -72,10 +86,16 @@ pub const SOURCES: [Source; 38] = [
     source("netclass", interfaces::CLASS, interfaces::netclass),
     source("netdev", network::DEVICES, network::netdev),
     source("netstat", stack::NETSTAT, stack::netstat),
+    source("nfs", nfs::CLIENT, nfs::nfs),
+    source("nfsd", nfs::SERVER, nfs::nfsd),
     source("nvme", storage::NVME, storage::nvme),
     source("os", kernel::OS, kernel::os),
     source("powersupplyclass", power::SUPPLIES, power::powersupplyclass),
-    source("pressure", &[proc(&["pressure/cpu", "pressure/io", "pressure/memory"])], load::pressure),
+    source(
+        "pressure",
+        &[proc(&["pressure/cpu", "pressure/io", "pressure/irq", "pressure/memory"])],
+        load::pressure,
+    ),
     source("rapl", power::RAPL, power::rapl),
     source("schedstat", kernel::SCHEDSTAT, kernel::schedstat),
     source("selinux", kernel::SELINUX, kernel::selinux),
@@ -83,6 +103,8 @@ pub const SOURCES: [Source; 38] = [
     source("softnet", stack::SOFTNET, stack::softnet),
     source("stat", &[proc(&["stat"])], cpu::stat),
     source("systemd", systemd::UNITS, systemd::systemd),
+    source("tapestats", tape::TAPES, tape::tapestats),
+    source("textfile", textfile::NONE, textfile::textfile),
     source("thermal_zone", sensors::ZONES, sensors::thermal_zone),
     source("time", clock::TIME, clock::time),
     source("timex", &[], clock::timex),
@@ -91,28 +113,30 @@ pub const SOURCES: [Source; 38] = [
     source("vakt_cgroup", cgroup::GROUPS, cgroup::cgroup),
     source("vmstat", &[proc(&["vmstat"])], memory::vmstat),
     source("watchdog", firmware::WATCHDOGS, firmware::watchdog),
+    source("xfs", xfs::XFS, xfs::xfs),
+    source("zfs", zfs::KSTATS, zfs::zfs),
 ];
 
 /// How one source fared.
-#[derive(Clone, Debug)]
-pub struct Outcome {
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
     /// The source.
     pub name: &'static str,
     /// Seconds it took.
     pub seconds: f64,
     /// Why it gave nothing.
-    pub error: Option<SourceError>,
+    pub error: Option<&'a SourceError>,
 }
 
-impl Outcome {
+impl Outcome<'_> {
     /// Why it gave nothing, unless the machine merely does not have what it measures.
     pub fn fault(&self) -> Option<&SourceError> {
-        self.error.as_ref().filter(|error| !matches!(error, SourceError::Absent(_)))
+        self.error.filter(|error| !matches!(error, SourceError::Absent(_)))
     }
 }
 
 /// node_exporter's metrics about a scrape.
-pub fn outcomes(outcomes: &[Outcome]) -> [Family; 2] {
+pub fn outcomes<'a>(outcomes: impl Iterator<Item = Outcome<'a>>) -> [Family; 2] {
     let mut duration =
         Family::new("node_scrape_collector_duration_seconds", Kind::Gauge, "Duration of a collector scrape.");
     let mut success =

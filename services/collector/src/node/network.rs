@@ -76,7 +76,7 @@ pub fn netdev(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
 /// When the file is missing or a field has no number.
 pub fn sockstat(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let mut families = Vec::with_capacity(24);
-    let six = inputs.files.get("net/sockstat6").map(String::as_str).unwrap_or_default();
+    let six = inputs.files.get_or_empty("net/sockstat6");
     for line in inputs.file("net/sockstat")?.lines().chain(six.lines()) {
         let Some((protocol, fields)) = line.split_once(": ") else { continue };
         let words: Vec<&str> = fields.split_whitespace().collect();

@@ -35,7 +35,7 @@ pub fn netstat(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
             }
         }
     }
-    for line in inputs.files.get("net/snmp6").map(String::as_str).unwrap_or_default().lines() {
+    for line in inputs.files.get_or_empty("net/snmp6").lines() {
         let mut words = line.split_whitespace();
         let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
         if let Some(at) = name.find('6') {
@@ -179,7 +179,7 @@ const CONNTRACK_COLUMNS: [(&str, &str, &str); 8] = [
 /// # Errors
 /// Absent without connection tracking; an error when a file is not as expected.
 pub fn conntrack(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
-    if !inputs.files.contains_key("sys/net/netfilter/nf_conntrack_count") {
+    if inputs.files.get("sys/net/netfilter/nf_conntrack_count").is_none() {
         return Err(SourceError::Absent("connection tracking"));
     }
     let entries = inputs.number("sys/net/netfilter/nf_conntrack_count")?;

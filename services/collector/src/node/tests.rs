@@ -10,17 +10,18 @@ use super::SOURCES;
 use crate::family::{Family, Kind};
 use crate::files::{Places, Reader};
 use crate::inputs::{Clock, Inputs, Space, Uname, Usage};
+use crate::node::textfile::TextFiles;
 
 /// The files of a source that the inputs have.
 fn files_of(source: &super::Source, inputs: &Inputs) -> Vec<String> {
-    let is_of = |path: &&String| {
+    let is_of = |path: &&str| {
         source.files.iter().any(|files| {
             let folder =
                 if files.folder == "/proc" { "" } else { files.folder.split('*').next().unwrap_or_default() };
-            if folder.is_empty() { files.names.contains(&path.as_str()) } else { path.starts_with(folder) }
+            if folder.is_empty() { files.names.contains(path) } else { path.starts_with(folder) }
         })
     };
-    inputs.files.keys().filter(is_of).cloned().collect()
+    inputs.files.paths().filter(is_of).map(str::to_owned).collect()
 }
 
 /// Files of a real machine from testdata/host, and of a made-up one with more hardware from testdata/sys.txt.
@@ -33,14 +34,24 @@ fn host() -> Inputs {
         let mut inputs = Inputs { now: Some(1.5), uname: Some(Uname::default()), ..Inputs::default() };
         for proc in [folder, room.path().join("proc")] {
             let places = Places { proc, sys: room.path().join("sys"), root: room.path().into() };
-            let mut reader = Reader::default();
+            let (mut reader, mut texts) = (Reader::default(), crate::texts::Texts::default());
+            reader.begin(std::time::Instant::now(), &mut texts);
             for files in SOURCES.iter().flat_map(|source| source.files) {
-                reader.read(&places, files, &mut inputs);
+                reader.read(&places, files, &mut texts);
             }
+            texts.below("").for_each(|(path, text)| inputs.files.insert(path, text));
         }
         inputs.units = Some("ssh.service loaded active running\n".into());
+        inputs.text_files = Some(TextFiles::default());
         inputs.clock = Some(Clock::default());
-        let usage = Usage { size: 100.0, free: 50.0, available: 40.0, files: 10.0, files_free: 5.0 };
+        let usage = Usage {
+            size: 100.0,
+            free: 50.0,
+            available: 40.0,
+            files: 10.0,
+            files_free: 5.0,
+            is_read_only: false,
+        };
         inputs.spaces.push(Space { mount_point: "/".into(), usage: Ok(usage) });
         inputs
     })
@@ -87,7 +98,7 @@ fn values_have_node_exporters_units() {
         ),
         ("net/sockstat", "sockets: used 80\nTCP: inuse 5 orphan 0 tw 1 alloc 6 mem 2\n"),
     ] {
-        inputs.files.insert(path.into(), text.into());
+        inputs.files.insert(path, text);
     }
     let families = all(&inputs);
     let check = |sample, expected| check(&families, sample, expected);
@@ -159,7 +170,7 @@ fn a_missing_or_broken_file_is_named_and_no_source_panics() {
                 let end = (0..=cut.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap();
                 let text = text[..end].to_owned();
                 let is_whole = text.len() == inputs.files[&path].len();
-                inputs.files.insert(path.clone(), text);
+                inputs.files.insert(&path, text);
                 let _ = (source.parse)(&inputs);
                 if is_whole {
                     break;

@@ -6,7 +6,7 @@
 mod client;
 mod relabel;
 mod report;
-mod text;
+pub mod text;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -7,9 +7,7 @@ use vakt_wire::remote_write::TimeSeries;
 
 use super::relabel::{Labels, Step, apply};
 use super::text::Sample;
-
-/// Prometheus' staleness marker, a NaN of its own (model/value/value.go, StaleNaN).
-pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+use crate::encode::STALE_BITS;
 
 /// How samples are taken.
 #[derive(Clone, Debug)]

@@ -12,21 +12,20 @@ pub const TOPOLOGY: Files = Files {
     folder: "/sys/devices/system/cpu/cpu*",
     names: &[
         "online",
-        "topology/core_id",
-        "topology/physical_package_id",
+        "topology/core_id=",
+        "topology/physical_package_id=",
         "thermal_throttle/core_throttle_count",
         "thermal_throttle/package_throttle_count",
     ],
 };
 
 /// The list of isolated CPUs.
-pub const ISOLATED: Files = Files { folder: "/sys/devices/system/cpu", names: &["isolated"] };
+pub const ISOLATED: Files = Files { folder: "/sys/devices/system/cpu", names: &["isolated="] };
 
 /// `node_cpu_isolated`, `node_cpu_online` and the two of throttles, as far as the machine has them.
 pub fn states(inputs: &Inputs) -> Vec<Family> {
     let mut families = Families::default();
-    let isolated =
-        inputs.files.get("/sys/devices/system/cpu/isolated").map(String::as_str).unwrap_or_default();
+    let isolated = inputs.files.get_or_empty("/sys/devices/system/cpu/isolated");
     for cpu in listed(isolated) {
         let help = "Whether each core is isolated, information from /sys/devices/system/cpu/isolated.";
         families.gauge("node_cpu_isolated", help, vec![label("cpu", &cpu.to_string())], 1.0);
@@ -88,9 +87,9 @@ pub const FREQUENCIES: &[Files] = &[Files {
     names: &[
         "cpuinfo_avg_freq",
         "cpuinfo_cur_freq",
-        "cpuinfo_max_freq",
-        "cpuinfo_min_freq",
-        "scaling_available_governors",
+        "cpuinfo_max_freq=",
+        "cpuinfo_min_freq=",
+        "scaling_available_governors=",
         "scaling_cur_freq",
         "scaling_governor",
         "scaling_max_freq",

@@ -1,32 +1,32 @@
 //! What the firmware says of the machine, and the hardware watchdogs.
 
 use crate::family::{Families, Family, Kind, label};
-use crate::inputs::{Files, Inputs, SourceError};
+use crate::inputs::{Files, Inputs, STEADY, SourceError};
 
 /// What dmi reads. Serial numbers and the UUID are for root alone.
 pub const DMI: &[Files] = &[Files {
     folder: "/sys/class/dmi/id",
     names: &[
-        "bios_date",
-        "bios_release",
-        "bios_vendor",
-        "bios_version",
-        "board_asset_tag",
-        "board_name",
-        "board_serial",
-        "board_vendor",
-        "board_version",
-        "chassis_asset_tag",
-        "chassis_serial",
-        "chassis_vendor",
-        "chassis_version",
-        "product_family",
-        "product_name",
-        "product_serial",
-        "product_sku",
-        "product_uuid",
-        "product_version",
-        "sys_vendor",
+        "bios_date=",
+        "bios_release=",
+        "bios_vendor=",
+        "bios_version=",
+        "board_asset_tag=",
+        "board_name=",
+        "board_serial=",
+        "board_vendor=",
+        "board_version=",
+        "chassis_asset_tag=",
+        "chassis_serial=",
+        "chassis_vendor=",
+        "chassis_version=",
+        "product_family=",
+        "product_name=",
+        "product_serial=",
+        "product_sku=",
+        "product_uuid=",
+        "product_version=",
+        "sys_vendor=",
     ],
 }];
 
@@ -38,7 +38,8 @@ pub fn dmi(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     let devices = inputs.devices("/sys/class/dmi/", "id");
     let Some(found) = devices.first() else { return Err(SourceError::Absent("DMI")) };
     let value = |name: &&'static str| {
-        let label = if *name == "sys_vendor" { "system_vendor" } else { name };
+        let name = name.trim_end_matches(STEADY);
+        let label = if name == "sys_vendor" { "system_vendor" } else { name };
         found.text(name).map(|text| (label, text.to_owned()))
     };
     let labels = DMI[0].names.iter().filter_map(value).collect();
@@ -52,10 +53,10 @@ pub const WATCHDOGS: &[Files] = &[Files {
     names: &[
         "access_cs0",
         "bootstatus",
-        "fw_version",
-        "identity",
+        "fw_version=",
+        "identity=",
         "nowayout",
-        "options",
+        "options=",
         "pretimeout",
         "pretimeout_governor",
         "state",

@@ -121,7 +121,7 @@ pub fn powersupplyclass(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
 }
 
 /// What rapl reads. Since 5.10 the counters are for root alone.
-pub const RAPL: &[Files] = &[Files { folder: "/sys/class/powercap/*", names: &["name", "energy_uj"] }];
+pub const RAPL: &[Files] = &[Files { folder: "/sys/class/powercap/*", names: &["name=", "energy_uj"] }];
 
 /// `node_rapl_<zone>_joules_total`.
 ///

@@ -7,8 +7,8 @@ use crate::inputs::{Device, Files, Inputs, SourceError};
 
 /// What thermal_zone reads.
 pub const ZONES: &[Files] = &[
-    Files { folder: "/sys/class/thermal/thermal_zone*", names: &["temp", "type"] },
-    Files { folder: "/sys/class/thermal/cooling_device*", names: &["cur_state", "max_state", "type"] },
+    Files { folder: "/sys/class/thermal/thermal_zone*", names: &["temp", "type="] },
+    Files { folder: "/sys/class/thermal/cooling_device*", names: &["cur_state", "max_state=", "type="] },
 ];
 
 /// `node_thermal_zone_temp` and `node_cooling_device_*`. Without either there are none, and that is a success.
@@ -40,7 +40,7 @@ pub fn thermal_zone(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
 
 /// What hwmon reads: every sensor's files, here and where the device has them.
 pub const CHIPS: &[Files] = &[
-    Files { folder: "/sys/class/hwmon/hwmon*", names: &["name", "device@"] },
+    Files { folder: "/sys/class/hwmon/hwmon*", names: &["name=", "device@"] },
     Files { folder: "/sys/class/hwmon/hwmon*", names: SENSOR_FILES },
     Files { folder: "/sys/class/hwmon/hwmon*/device", names: SENSOR_FILES },
 ];

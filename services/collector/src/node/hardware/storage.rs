@@ -5,10 +5,13 @@ use crate::inputs::{Files, Inputs, SourceError, content, proc};
 
 /// What nvme reads.
 pub const NVME: &[Files] = &[
-    Files { folder: "/sys/class/nvme/nvme*", names: &["cntlid", "firmware_rev", "model", "serial", "state"] },
+    Files {
+        folder: "/sys/class/nvme/nvme*",
+        names: &["cntlid=", "firmware_rev=", "model=", "serial=", "state"],
+    },
     Files {
         folder: "/sys/class/nvme/nvme*/nvme*",
-        names: &["ana_state", "nuse", "queue/logical_block_size", "size"],
+        names: &["ana_state", "nuse", "queue/logical_block_size=", "size"],
     },
 ];
 
