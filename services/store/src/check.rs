@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use vakt_store::block::{self, Block, BlockName};
+use vakt_store::deletions::file as tombstones;
 use vakt_store::disk::{Disk, RealDisk};
 use vakt_store::hot::Hot;
 use vakt_store::series::Registry;
@@ -33,6 +34,9 @@ pub fn run(args: &Check) -> Result<()> {
     let mut files = disk.list(block::FOLDER)?;
     files.sort();
     for file in files {
+        if file == tombstones::NAME {
+            continue;
+        }
         let Some(name) = BlockName::parse(&file) else {
             println!("{file}: not a block in use");
             continue;
@@ -56,11 +60,16 @@ pub fn run(args: &Check) -> Result<()> {
             }
         }
     }
+    let (deletions, broken) = tombstones::read(&disk)?;
+    in_blocks = in_blocks.max(deletions.log_up_to);
+    let said = broken.as_ref().map_or_else(String::new, |broken| format!("; {broken}"));
+    println!("tombstones: {} deletions{said}", deletions.all().len());
+    damaged += usize::from(broken.is_some());
     let log = wal::replay(&disk, in_blocks, &mut registry, &mut Hot::default())?;
     println!("log: {} segments, {} samples, {} torn bytes", log.segments.len(), log.samples, log.torn_bytes);
     println!("{blocks} blocks, {damaged} damaged, {} series", registry.len());
     if damaged > 0 {
-        bail!("{damaged} of {blocks} blocks are damaged");
+        bail!("{damaged} files are damaged");
     }
     Ok(())
 }

@@ -51,6 +51,10 @@ pub struct Counters {
     pub merges: Count,
     /// Blocks written anew without what was too old.
     pub trimmed: Count,
+    /// Deletions that were asked for.
+    pub deletions: Count,
+    /// Blocks written anew without what was deleted.
+    pub cleaned: Count,
     /// Times that the tiers of a partition were made.
     pub tiers: Count,
     /// Blocks set aside because they were corrupt.
@@ -69,7 +73,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 22] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 24] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
             ("histograms_ingested", "Native histograms accepted.", self.histograms.get()),
@@ -90,6 +94,8 @@ impl Counters {
             ("flush_errors", "Flushes that failed.", self.flush_errors.get()),
             ("merges", "Merges of blocks.", self.merges.get()),
             ("blocks_trimmed", "Blocks written anew by retention of series.", self.trimmed.get()),
+            ("deletions", "Deletions that were asked for.", self.deletions.get()),
+            ("blocks_cleaned", "Blocks written anew without what was deleted.", self.cleaned.get()),
             ("tiers_made", "Times that the tiers of a partition were made.", self.tiers.get()),
             ("blocks_bad", "Blocks set aside as corrupt.", self.blocks_bad.get()),
             ("blocks_expired", "Blocks deleted by retention.", self.blocks_expired.get()),

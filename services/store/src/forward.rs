@@ -4,13 +4,17 @@
 //! has both. While egress does not take it (it restarts, say), the sender is told to come again; after
 //! [`PATIENCE`] requests pass without it, and their samples are counted as missed: metrics must not stop for those who
 //! read copies.
+//!
+//! What the store writes itself, by its rules, goes the same way once it is durable, from a queue in memory ([`Own`]): nobody
+//! waits for that, so evaluations are not held up by an egress that is away.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
+use tokio::sync::mpsc;
 use vakt_wire::http::{CallError, Client};
 
 /// egress may be away this long without a sample missing: it restarts within seconds.
@@ -18,6 +22,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One hand-over: a write and an fdatasync there.
 const WITHIN: Duration = Duration::from_secs(5);
+
+/// Requests of the store's own that wait for egress: some minutes of rules. Past it they are counted as missed.
+const OWN_WAITING_MAX: usize = 1024;
+
+/// A request of the store's own is tried again after this, within [`PATIENCE`].
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The way to egress.
 #[derive(Debug)]
@@ -60,5 +70,36 @@ impl Forwarder {
             tracing::error!(%error, "egress is away; what it misses is counted");
         }
         Ok(())
+    }
+}
+
+/// What the store writes itself, on its way to egress. Clones are the same queue.
+#[derive(Clone, Debug)]
+pub struct Own {
+    queue: mpsc::Sender<(Vec<u8>, u64)>,
+    forwarder: Arc<Forwarder>,
+}
+
+impl Own {
+    /// The queue, and the task that empties it and ends when the queue is dropped and empty.
+    pub fn new(forwarder: Arc<Forwarder>) -> (Own, impl Future<Output = ()>) {
+        let (queue, mut waiting) = mpsc::channel::<(Vec<u8>, u64)>(OWN_WAITING_MAX);
+        let to = forwarder.clone();
+        let pass_on = async move {
+            while let Some((body, samples)) = waiting.recv().await {
+                while let Err(error) = to.hand_over(body.clone(), samples).await {
+                    tracing::debug!(%error, "what rules record waits for egress");
+                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                }
+            }
+        };
+        (Own { queue, forwarder }, pass_on)
+    }
+
+    /// Hands a body of remote-write 1.0 over, packed by snappy, that is durable here.
+    pub fn hand_over(&self, body: Vec<u8>, samples: u64) {
+        if self.queue.try_send((body, samples)).is_err() {
+            self.forwarder.missed.fetch_add(samples, Ordering::Relaxed);
+        }
     }
 }

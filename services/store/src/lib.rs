@@ -14,8 +14,10 @@
 pub mod api;
 pub mod block;
 pub mod catalog;
+pub mod chunks;
 pub mod codec;
 pub mod counters;
+pub mod deletions;
 pub mod disk;
 pub mod engine;
 pub mod forward;

@@ -97,6 +97,12 @@ impl Notes {
         taken
     }
 
+    /// Forgets the exemplars of these series (ascending) from `from` to `to`, both included.
+    pub fn forget(&self, series: &[SeriesId], from: i64, to: i64) {
+        let mut kept = self.exemplars.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.retain(|one| !(from..=to).contains(&one.time) || series.binary_search(&one.series).is_err());
+    }
+
     /// The exemplars of these series (ascending) from `from` to `to`, both included, in the order of their arrival.
     pub fn exemplars(&self, series: &[SeriesId], from: i64, to: i64) -> Vec<Exemplar> {
         let kept = self.exemplars.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -160,6 +160,15 @@ impl Samples {
         self.histograms.retain(|(time, _)| (from..=to).contains(time));
     }
 
+    /// Takes out the samples from `from` to `to`, both included.
+    pub fn remove(&mut self, from: i64, to: i64) {
+        let end = self.times.partition_point(|&time| time <= to);
+        let start = self.times.partition_point(|&time| time < from).min(end);
+        self.times.drain(start..end);
+        self.values.drain(start..end);
+        self.histograms.retain(|(time, _)| !(from..=to).contains(time));
+    }
+
     /// Removes everything and keeps the memory.
     pub fn clear(&mut self) {
         self.times.clear();
@@ -214,6 +223,10 @@ mod tests {
             prop_assert_eq!(samples.len(), model.len());
             prop_assert_eq!(samples.span().map(|span| span.0), model.keys().next().copied());
             prop_assert_eq!(samples.span().map(|span| span.1), model.keys().last().copied());
+            let mut rest = samples.clone();
+            rest.remove(from, to);
+            let outside: Vec<_> = model.iter().filter(|(t, _)| !(from..=to).contains(*t)).map(|(t, v)| (*t, *v)).collect();
+            prop_assert_eq!(told(&rest), outside);
             samples.clip(from, to);
             let clipped: Vec<_> = model.into_iter().filter(|(t, _)| (from..=to).contains(t)).collect();
             prop_assert_eq!(told(&samples), clipped);

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use vakt_wire::http::serve_all;
 use vakt_wire::life::Life;
 use vakt_wire::listen::{Address, Inherited};
@@ -15,9 +16,9 @@ use vakt_store::api::Api;
 use vakt_store::catalog::{Catalog, forget};
 use vakt_store::disk::RealDisk;
 use vakt_store::engine::{Engine, KeepRule, Maintenance, RULES_MAX, Settings, SourceLimits};
-use vakt_store::forward::Forwarder;
+use vakt_store::forward::{Forwarder, Own};
 use vakt_store::promql::syntax::{self, duration_ms};
-use vakt_store::rules::{self, Rules, Schedule};
+use vakt_store::rules::{Place, Rules, Schedule};
 
 /// Serves metrics and the catalog until SIGTERM.
 #[derive(Args)]
@@ -62,10 +63,19 @@ pub struct Serve {
     /// Samples a second that one source may send, over a minute; more are dropped, counted and named.
     #[arg(long, default_value_t = Settings::default().source.rate_max, value_name = "N")]
     pub source_rate_max: u64,
+    /// Let who reaches a TCP address delete series and take snapshots (/api/v1/admin/tsdb/…), as Prometheus' flag does.
+    #[arg(long = "web.enable-admin-api")]
+    pub enable_admin_api: bool,
+    /// Let who reaches a TCP address have the rule files read anew (POST /-/reload), as Prometheus' flag does. SIGHUP does it too.
+    #[arg(long = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
     /// A file of recording and alerting rules in Prometheus' format; its last part may have * and ?. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<String>,
 }
+
+/// How long the end waits for egress to take what rules recorded last.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 
 fn duration(text: &str) -> Result<Duration, String> {
     duration_ms(text).map(|ms| Duration::from_millis(ms.unsigned_abs()))
@@ -94,13 +104,13 @@ pub async fn run(args: Serve) -> Result<()> {
     if listeners.is_empty() {
         bail!("nothing to listen on: give --listen 127.0.0.1:8428 or start with a socket called http");
     }
-    let forwarder = args.forward.as_ref().map(forwarder).transpose()?;
+    let forwarder = args.forward.as_ref().map(forwarder).transpose()?.map(Arc::new);
     anyhow::ensure!(
         args.retention_of.len() <= RULES_MAX,
         "--retention-of is given {} times; at most {RULES_MAX} rules are taken",
         args.retention_of.len()
     );
-    let rules = Arc::new(Rules::new(rules::load(&args.rules)?));
+    let rules = Arc::new(Rules::load(&args.rules)?);
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make {}", args.data.display()))?;
     let settings = settings(&args)?;
     let disk = Arc::new(RealDisk::open(&args.data)?);
@@ -122,16 +132,39 @@ pub async fn run(args: Serve) -> Result<()> {
     );
     let status =
         format!("{} series, {} blocks, {} set aside", levels.series, levels.blocks, opened.bad.len());
-    let schedule =
-        Schedule::start(engine.clone(), rules.clone()).context("cannot start the rules' thread")?;
+    let (onward, passing_on) = forwarder.clone().map(Own::new).unzip();
+    let passing_on = passing_on.map(tokio::spawn);
+    let place = Place { engine: engine.clone(), onward };
+    let schedule = Schedule::start(place, rules.clone()).context("cannot start the rules' thread")?;
+    reload_on_hangup(&rules, &engine)?;
     life.ready(&status);
     let api =
         Api::new(engine.clone(), catalog).forwarding(forwarder).with_rules(rules).with_flags(flags(&args));
+    let api = api.over_tcp(args.enable_admin_api, args.enable_lifecycle);
     serve_all(listeners, Arc::new(api), life.stopping()).await;
     schedule.stop();
     maintenance.stop();
     engine.close();
+    if let Some(passing_on) = passing_on {
+        // Egress that is away then misses what it did not take; nothing waits longer for it.
+        let _ = tokio::time::timeout(LAST_WORDS_WITHIN, passing_on).await;
+    }
     tracing::info!("store is closed");
+    Ok(())
+}
+
+/// Reads the rule files anew at each SIGHUP.
+fn reload_on_hangup(rules: &Arc<Rules>, engine: &Arc<Engine>) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let (rules, engine) = (rules.clone(), engine.clone());
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match rules.reload(engine.now()) {
+                Ok(()) => tracing::info!("rule files were read anew"),
+                Err(error) => tracing::error!(%error, "the rules of before stay in force"),
+            }
+        }
+    });
     Ok(())
 }
 
@@ -170,6 +203,8 @@ fn flags(args: &Serve) -> Vec<(String, String)> {
     [
         ("storage.tsdb.path", args.data.display().to_string()),
         ("storage.tsdb.retention.time", format!("{milliseconds}ms")),
+        ("web.enable-admin-api", args.enable_admin_api.to_string()),
+        ("web.enable-lifecycle", args.enable_lifecycle.to_string()),
         ("window", format!("{}ms", args.window.as_millis())),
         ("window-mib", args.window_mib.to_string()),
         ("series-max", args.series_max.to_string()),

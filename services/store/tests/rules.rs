@@ -113,3 +113,38 @@ fn a_store_with_a_wrong_rule_does_not_start_and_says_which() {
     let said = said.replace('\\', "");
     assert!(said.contains("group \"g\", rule 1 (\"a\"): expr: 1:5: parse error"), "{said}");
 }
+
+#[test]
+fn rules_are_read_anew_when_told_and_a_wrong_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.rules.yml");
+    let write = |name: &str| {
+        let text = format!(
+            "groups:\n- name: g\n  interval: 1s\n  rules:\n  - {{record: {name}, expr: vector(1)}}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("one");
+    let pattern = file.to_str().unwrap();
+    let reload = |store: &Store| post(store.port, "/-/reload", b"").unwrap();
+    {
+        let store = Store::start(&folder.path().join("closed"), &["--rules", pattern]);
+        let answer = reload(&store);
+        assert_eq!((answer.status, answer.body.as_slice()), (403, &b"Lifecycle API is not enabled."[..]));
+    }
+    let flags = ["--rules", pattern, "--web.enable-lifecycle"];
+    let store = Store::start(&folder.path().join("data"), &flags);
+    until("the first rule", || (store.vector("one") == [1.0]).then_some(()));
+    write("two");
+    assert_eq!(reload(&store).status, 200);
+    until("the second rule", || (store.vector("two") == [1.0]).then_some(()));
+    until("the end of the first", || store.vector("one").is_empty().then_some(()));
+    write("three{");
+    let answer = reload(&store);
+    assert!(answer.status == 500 && answer.body.starts_with(b"failed to reload config: rule file"));
+    let (_, info) = store.get("/api/v1/status/runtimeinfo", &[]);
+    assert_eq!(info["data"]["reloadConfigSuccess"], false);
+    write("four");
+    store.hang_up();
+    until("the rule after SIGHUP", || (store.vector("four") == [1.0]).then_some(()));
+}

@@ -57,7 +57,12 @@ pub fn failure(error: &QueryError) -> Response {
         QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
         QueryError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };
-    let body = json!({ "status": "error", "errorType": kind, "error": error.to_string() });
+    failed(status, kind, &error.to_string())
+}
+
+/// An error of this kind in Prometheus' form.
+pub(super) fn failed(status: StatusCode, kind: &str, error: &str) -> Response {
+    let body = json!({ "status": "error", "errorType": kind, "error": error });
     of_json(status, body.to_string().into_bytes())
 }
 

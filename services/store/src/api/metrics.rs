@@ -7,7 +7,6 @@ use vakt_wire::http::{Response, text};
 
 use super::Api;
 use crate::engine::Source;
-use crate::forward::Forwarder;
 
 impl Api {
     pub(super) fn metrics(&self) -> Response {
@@ -25,6 +24,7 @@ impl Api {
             ("block_bytes", "Bytes of all blocks.", levels.block_bytes),
             ("block_samples", "Samples in all blocks.", levels.block_samples),
             ("tier_bytes", "Bytes of all tiers.", levels.tier_bytes),
+            ("deletions_waiting", "Deletions that may have samples in blocks.", levels.deletions),
             ("wal_waiting_bytes", "Bytes that wait for the log.", levels.wal_waiting),
             ("forward_missed_samples", "Samples that egress was away for.", self.missed()),
             ("catalog_up", "Whether the catalog is open.", u64::from(self.catalog.is_ok())),
@@ -36,7 +36,7 @@ impl Api {
     }
 
     fn missed(&self) -> u64 {
-        self.forwarder.as_ref().map_or(0, Forwarder::missed)
+        self.forwarder.as_ref().map_or(0, |forwarder| forwarder.missed())
     }
 
     /// Who sends, and what was dropped of it.

@@ -4,6 +4,7 @@
 //! gave a TCP address with `--listen`) the metrics API is open to whoever reaches the address, as Prometheus' own
 //! is; the catalog, which holds sessions and password hashes, is never served over TCP.
 
+mod admin;
 mod answer;
 mod catalog;
 mod described;
@@ -14,6 +15,7 @@ mod language;
 mod metrics;
 pub mod permission;
 mod query;
+mod read_stream;
 mod remote_read;
 mod rules;
 mod status;
@@ -31,12 +33,16 @@ use crate::forward::Forwarder;
 use crate::rules::Rules;
 
 use permission::Area;
+pub use remote_read::queries_of;
 
 /// Queries that run at a time, each on its own thread; further ones wait their turn.
 pub const QUERIES_MAX: usize = 2;
 
 /// Catalog calls that run at a time: redb has one writer.
 const CATALOG_CALLS_MAX: usize = 2;
+
+/// Deletions and snapshots that run at a time: each may write all blocks.
+const ADMIN_CALLS_MAX: usize = 1;
 
 /// The handler of every request.
 pub struct Api {
@@ -46,8 +52,11 @@ pub struct Api {
     intake: Mutex<write::Intake>,
     queries: Arc<Semaphore>,
     catalog_calls: Arc<Semaphore>,
+    admin_calls: Arc<Semaphore>,
+    admin_over_tcp: bool,
+    reload_over_tcp: bool,
     /// Engines elsewhere that get what was stored as well.
-    forwarder: Option<Forwarder>,
+    forwarder: Option<Arc<Forwarder>>,
     own_uid: u32,
     rules: Arc<Rules>,
     flags: Vec<(String, String)>,
@@ -65,6 +74,9 @@ impl Api {
             intake: Mutex::default(),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             catalog_calls: Arc::new(Semaphore::new(CATALOG_CALLS_MAX)),
+            admin_calls: Arc::new(Semaphore::new(ADMIN_CALLS_MAX)),
+            admin_over_tcp: false,
+            reload_over_tcp: false,
             forwarder: None,
             own_uid: rustix::process::geteuid().as_raw(),
             rules: Arc::default(),
@@ -74,9 +86,14 @@ impl Api {
     }
 
     /// Hands what is stored to this egress as well.
-    pub fn forwarding(mut self, forwarder: Option<Forwarder>) -> Api {
+    pub fn forwarding(mut self, forwarder: Option<Arc<Forwarder>>) -> Api {
         self.forwarder = forwarder;
         self
+    }
+
+    /// Lets who reaches a TCP address delete series and take snapshots, or have the rule files read anew.
+    pub fn over_tcp(self, admin_over_tcp: bool, reload_over_tcp: bool) -> Api {
+        Api { admin_over_tcp, reload_over_tcp, ..self }
     }
 
     /// Tells of these rules too.
@@ -113,11 +130,15 @@ impl Api {
             "/api/v1/status/flags" if get => self.flags(),
             "/api/v1/status/tsdb" if get => self.cardinality(request).await,
             "/federate" if get => self.federate(request).await,
+            rules::RELOAD if matches!(*request.method(), Method::POST | Method::PUT) => self.reload(&request),
             "/health" | "/-/healthy" | "/-/ready" if get => self.health(),
             "/metrics" if get => self.metrics(),
             _ => {
                 if let Some(label) = form::label_of_path(&path).filter(|_| get) {
                     return self.label_values(request, label).await;
+                }
+                if path.starts_with(admin::PREFIX) {
+                    return self.admin(request).await;
                 }
                 if path.starts_with(catalog::PREFIX) {
                     return self.catalog(request).await;
@@ -130,6 +151,7 @@ impl Api {
                         | "/api/v1/format_query"
                         | "/api/v1/parse_query"
                         | "/api/v1/read"
+                        | rules::RELOAD
                         | "/api/v1/series"
                         | "/api/v1/labels"
                 );

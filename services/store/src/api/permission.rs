@@ -15,6 +15,8 @@ pub enum Area {
     Write,
     /// Queries: web and repair.
     Read,
+    /// Deleting series, taking snapshots, reading the rule files anew: web, for who administers the box.
+    Admin,
     /// Reading a catalog table.
     CatalogRead(String),
     /// Changing a catalog table.
@@ -42,6 +44,7 @@ impl Area {
         }
         match path {
             _ if super::write::PATHS.contains(&path) => Area::Write,
+            _ if path.starts_with(super::admin::PREFIX) || path == super::rules::RELOAD => Area::Admin,
             _ if path.starts_with("/api/") || path == "/federate" => Area::Read,
             _ => Area::Open,
         }
@@ -56,6 +59,7 @@ impl Area {
             Area::Open => &Role::ALL,
             Area::Write => &[Role::Collector, Role::Web],
             Area::Read => &[Role::Web, Role::Repair],
+            Area::Admin => &[Role::Web],
             Area::CatalogRead(table) => match owner(table) {
                 Some(Role::Web) => &[Role::Web],
                 Some(Role::Repair) => &[Role::Repair, Role::Web],
@@ -107,6 +111,8 @@ mod tests {
         check(Method::POST, "/api/v1/write", "init store collector web tcp");
         check(Method::GET, "/federate", "init store repair web tcp");
         check(Method::GET, "/api/v1/query", "init store repair web tcp");
+        check(Method::POST, "/api/v1/admin/tsdb/delete_series", "init store web tcp");
+        check(Method::POST, "/-/reload", "init store web tcp");
         check(Method::GET, "/catalog/v1/sessions/x", "init store web");
         check(Method::PUT, "/catalog/v1/sessions/x", "init store web");
         check(Method::PUT, "/catalog/v1/evidence/x", "init store repair");

@@ -1,6 +1,5 @@
-//! `POST /api/v1/read`: Prometheus' remote-read, answered with samples.
-//!
-//! The streamed kind is not offered: clients list what they take, and every one takes samples.
+//! `POST /api/v1/read`: Prometheus' remote-read, answered with samples or with a stream of chunks ([`super::read_stream`]):
+//! the first of what the client lists.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -10,7 +9,7 @@ use super::Api;
 use crate::engine::Engine;
 use crate::histogram::{Buckets, Histogram, ResetHint};
 use crate::promql::{QueryError, Selection, Track};
-use crate::protobuf::{Fields, ProtobufError, Value, put_varint, zigzag};
+use crate::protobuf::{Fields, ProtobufError, Value, put_varint, varint as read_varint, zigzag};
 use crate::series::{Labels, MatchOp, Matcher};
 
 /// Packed and unpacked bytes of a request: some matchers.
@@ -24,11 +23,21 @@ const QUERIES_MAX: usize = 64;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// One query.
-struct Query {
-    from: i64,
-    to: i64,
-    matchers: Vec<Matcher>,
+pub(super) struct Query {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) matchers: Vec<Matcher>,
 }
+
+/// What is asked for, and how it is to be answered.
+struct Asked {
+    queries: Vec<Query>,
+    streamed: bool,
+}
+
+/// The kinds of answers, by protobuf's numbers: samples, which is meant when none is listed, and chunks.
+const SAMPLES: u64 = 0;
+const STREAMED_XOR_CHUNKS: u64 = 1;
 
 impl Api {
     pub(super) async fn remote_read(&self, request: Request) -> Response {
@@ -36,10 +45,13 @@ impl Api {
             Ok(body) => body,
             Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         };
-        let queries = match queries(&body) {
-            Ok(queries) => queries,
+        let Asked { queries, streamed } = match asked(&body) {
+            Ok(asked) => asked,
             Err(reason) => return text(StatusCode::BAD_REQUEST, format!("{reason}\n")),
         };
+        if streamed {
+            return self.stream_chunks(queries).await;
+        }
         match self.ask(Ok(queries), |engine, queries| answer(engine, queries)).await {
             Ok((body, _)) => {
                 let mut response = hyper::Response::new(full(body));
@@ -56,7 +68,15 @@ impl Api {
     }
 }
 
-fn queries(packed: &[u8]) -> Result<Vec<Query>, String> {
+/// How many queries a remote-read request has, as it comes, packed; for fuzzing.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn queries_of(packed: &[u8]) -> Result<usize, String> {
+    asked(packed).map(|asked| asked.queries.len())
+}
+
+fn asked(packed: &[u8]) -> Result<Asked, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("body is no remote-read request: {error}");
     let length = snap::raw::decompress_len(packed).map_err(|error| wrong(&error))?;
     if length > REQUEST_BYTES_MAX {
@@ -64,8 +84,13 @@ fn queries(packed: &[u8]) -> Result<Vec<Query>, String> {
     }
     let body = snap::raw::Decoder::new().decompress_vec(packed).map_err(|error| wrong(&error))?;
     let mut fields = Fields::new(&body);
-    let mut all = Vec::new();
+    let (mut all, mut kinds) = (Vec::new(), Vec::new());
     while let Some((number, value)) = fields.next().map_err(|error| wrong(&error))? {
+        match (number, value) {
+            (2, Value::Varint(kind)) => kinds.push(kind),
+            (2, Value::Bytes(packed)) => kinds.extend(numbers(packed).map_err(|error| wrong(&error))?),
+            _ => {}
+        }
         if let (1, Value::Bytes(message)) = (number, value) {
             if all.len() >= QUERIES_MAX {
                 return Err(format!("request has more than {QUERIES_MAX} queries"));
@@ -77,6 +102,17 @@ fn queries(packed: &[u8]) -> Result<Vec<Query>, String> {
                 .collect::<Result<_, _>>()?;
             all.push(Query { from, to, matchers });
         }
+    }
+    let known = kinds.into_iter().find(|kind| [SAMPLES, STREAMED_XOR_CHUNKS].contains(kind));
+    Ok(Asked { queries: all, streamed: known == Some(STREAMED_XOR_CHUNKS) })
+}
+
+fn numbers(mut packed: &[u8]) -> Result<Vec<u64>, ProtobufError> {
+    let mut all = Vec::new();
+    while !packed.is_empty() {
+        let (number, length) = read_varint(packed)?;
+        all.push(number);
+        packed = &packed[length..];
     }
     Ok(all)
 }
@@ -137,13 +173,13 @@ fn answer(engine: &Engine, queries: &[Query]) -> Result<Vec<u8>, QueryError> {
     packed.map_err(|error| QueryError::Internal(format!("answer cannot be packed: {error}")))
 }
 
-fn message(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn message(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
     put_varint(number << 3 | 2, out);
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-fn varint(number: u64, value: u64, out: &mut Vec<u8>) {
+pub(super) fn varint(number: u64, value: u64, out: &mut Vec<u8>) {
     put_varint(number << 3, out);
     put_varint(value, out);
 }
@@ -153,14 +189,21 @@ fn double(number: u64, value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn series(labels: &Labels, track: &Track) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + track.len() * 20);
+/// The labels of a series, as the first field of several messages.
+pub(super) fn label_fields(labels: &Labels) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
     for (name, value) in labels {
         let mut label = Vec::with_capacity(name.len() + value.len() + 8);
         message(1, name.as_bytes(), &mut label);
         message(2, value.as_bytes(), &mut label);
         message(1, &label, &mut out);
     }
+    out
+}
+
+fn series(labels: &Labels, track: &Track) -> Vec<u8> {
+    let mut out = label_fields(labels);
+    out.reserve(track.len() * 20);
     let mut sample = Vec::with_capacity(24);
     for (&time, &value) in track.times.iter().zip(&track.values) {
         sample.clear();
@@ -221,9 +264,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_is_read_or_refused_and_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = queries(&body);
+            let _ = asked(&body);
             let packed = snap::raw::Encoder::new().compress_vec(&body).unwrap();
-            let _ = queries(&packed);
+            let _ = asked(&packed);
         }
     }
 
@@ -239,8 +282,17 @@ mod tests {
         message(3, &matcher, &mut query);
         let mut body = Vec::new();
         message(1, &query, &mut body);
-        let read = queries(&snap::raw::Encoder::new().compress_vec(&body).unwrap()).unwrap();
+        let pack = |body: &[u8]| snap::raw::Encoder::new().compress_vec(body).unwrap();
+        let asked_for = asked(&pack(&body)).unwrap();
+        assert!(!asked_for.streamed);
+        let read = asked_for.queries;
         assert_eq!((read[0].from, read[0].to), (5, 9));
         assert_eq!(read[0].matchers, [Matcher::new(MatchOp::Regex, "job", "a|b").unwrap()]);
+        let streamed = |more: &[u8]| asked(&pack(&[&body, more].concat())).unwrap().streamed;
+        // Packed, as Prometheus lists what it takes; the first that is known counts.
+        assert!(streamed(&[2 << 3 | 2, 2, 1, 0]));
+        assert!(!streamed(&[2 << 3 | 2, 2, 0, 1]));
+        assert!(streamed(&[2 << 3, 9, 2 << 3, 1]));
+        assert!(asked(&pack(&[2 << 3 | 2, 1, 0x80])).is_err());
     }
 }

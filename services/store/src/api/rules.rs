@@ -1,7 +1,8 @@
 //! `/api/v1/rules` and `/api/v1/alerts`.
 
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
-use vakt_wire::http::{Request, Response};
+use vakt_wire::http::{Peer, Request, Response, text};
 
 use super::Api;
 use super::answer;
@@ -14,7 +15,23 @@ use crate::series::Labels;
 /// What Prometheus shows for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
+/// Where the rule files are told to be read anew.
+pub(super) const RELOAD: &str = "/-/reload";
+
 impl Api {
+    pub(super) fn reload(&self, request: &Request) -> Response {
+        if matches!(request.peer, Peer::Tcp(_)) && !self.reload_over_tcp {
+            return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
+        }
+        match self.rules.reload(self.engine.now()) {
+            Ok(()) => text(StatusCode::OK, ""),
+            Err(error) => {
+                tracing::error!(%error, "the rules of before stay in force");
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n"))
+            }
+        }
+    }
+
     pub(super) async fn rules(&self, request: Request) -> Response {
         let asked = Form::of(request).await.and_then(|form| {
             let kind = form.get("type").map(str::to_ascii_lowercase);

@@ -34,14 +34,15 @@ pub(super) fn date(ms: i64) -> String {
 impl Api {
     pub(super) fn runtime_info(&self) -> Response {
         let days = self.engine.settings().retention_ms as f64 / 86_400_000.0;
+        let loaded = self.rules.loaded();
         let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
         success(&json!({
             "startTime": date(self.started),
             "CWD": std::env::current_dir().unwrap_or_default(),
             "hostname": hostname,
             "serverTime": date(self.engine.now()),
-            "reloadConfigSuccess": true,
-            "lastConfigTime": date(self.started),
+            "reloadConfigSuccess": !loaded.failed,
+            "lastConfigTime": date(if loaded.at > 0 { loaded.at } else { self.started }),
             "corruptionCount": self.engine.counters().blocks_bad.get(),
             // There are no goroutines; Prometheus' clients expect the fields.
             "goroutineCount": 0, "GOMAXPROCS": super::QUERIES_MAX, "GOMEMLIMIT": 0, "GOGC": "", "GODEBUG": "",

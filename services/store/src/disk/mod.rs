@@ -21,7 +21,13 @@ pub trait Disk: Send + Sync {
     fn create(&self, name: &str) -> io::Result<Box<dyn Append>>;
     /// Opens a file for reading.
     fn open(&self, name: &str) -> io::Result<Box<dyn ReadAt>>;
-    /// Renames within the tree, replacing what has the new name. Durable after
+    /// Gives a file one more name. Durable after [`Disk::sync_folder`].
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+    /// The names of the folders in a folder, in no order.
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// Removes a folder and what is in it.
+    fn remove_folder(&self, name: &str) -> io::Result<()>;
+    /// Renames a file or folder within the tree, replacing a file of the new name. Durable after
     /// [`Disk::sync_folder`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file. Durable after [`Disk::sync_folder`].

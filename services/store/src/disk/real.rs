@@ -41,7 +41,28 @@ impl RealDisk {
 impl Disk for RealDisk {
     fn create_folder(&self, name: &str) -> io::Result<()> {
         fs::create_dir_all(self.root.join(name))?;
-        File::open(&self.root)?.sync_all()
+        let mut above = Path::new(name).ancestors().skip(1);
+        above.try_for_each(|folder| File::open(self.root.join(folder))?.sync_all())
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        noted(&self.full, fs::hard_link(self.root.join(from), self.root.join(to)))
+    }
+
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.root.join(folder))? {
+            let entry = entry?;
+            // Names that are no UTF-8 are not ours.
+            if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
+        fs::remove_dir_all(self.root.join(name))
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {

@@ -129,8 +129,43 @@ impl Disk for SimulatedDisk {
         Ok(Box::new(SimulatedFile { disk: self.clone(), content: self.find(name)? }))
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_alive()?;
+        let content = self.find(from)?;
+        self.state().names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>> {
+        let (prefix, state) = (format!("{folder}/"), self.state());
+        let below = state.names.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('/'));
+        let mut found: Vec<String> = below.map(|(folder, _)| folder.to_owned()).collect();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
+        self.check_alive()?;
+        let prefix = format!("{name}/");
+        self.state().names.retain(|name, _| !name.starts_with(&prefix));
+        Ok(())
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.check_alive()?;
+        let prefix = format!("{from}/");
+        let mut state = self.state();
+        let inside: Vec<String> =
+            state.names.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        for name in &inside {
+            if let Some(content) = state.names.remove(name) {
+                state.names.insert(name.replacen(from, to, 1), content);
+            }
+        }
+        drop(state);
+        if !inside.is_empty() {
+            return Ok(());
+        }
         let content = self.find(from)?;
         let mut state = self.state();
         state.names.remove(from);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::open::set_aside;
-use super::{Engine, Frozen, Partitions};
+use super::{Engine, Frozen, Partitions, hold};
 use crate::block::{Block, BlockError, BlockName, BlockWriter};
 use crate::codec::Effort;
 use crate::hot::Hot;
@@ -33,10 +33,25 @@ impl Engine {
     /// # Errors
     /// As the disk says; the window stays in memory and in the log, and the next call tries again.
     pub fn flush(&self) -> io::Result<()> {
+        let _one = hold(&self.flushing);
         if !self.freeze() {
             return Ok(());
         }
         self.write_frozen().inspect_err(|_| self.counters.flush_errors.add(1))
+    }
+
+    /// Writes all that was taken before the call to blocks, and returns the number of the last flush.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub(super) fn flush_all(&self) -> io::Result<u64> {
+        let _one = hold(&self.flushing);
+        // What is on its way holds older samples alone; its flush may have failed before.
+        self.write_frozen()?;
+        self.freeze();
+        let last = self.lock().next_flush - 1;
+        self.write_frozen()?;
+        Ok(last)
     }
 
     fn write_frozen(&self) -> io::Result<()> {

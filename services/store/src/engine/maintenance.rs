@@ -46,7 +46,7 @@ impl Maintenance {
 
 /// One piece of work that nobody waits for.
 fn tidy(engine: &Engine) -> Result<bool, String> {
-    Ok(engine.merge()? || engine.trim()? || engine.downsample()?)
+    Ok(engine.merge()? || engine.trim()? || engine.clean_when_due()? || engine.downsample()?)
 }
 
 fn run(engine: &Engine) {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Engine, Partitions};
+use super::{Engine, Partitions, hold};
 use crate::block::{Block, BlockError, BlockName, BlockWriter, ColumnCache};
 use crate::codec::Effort;
 use crate::samples::Samples;
@@ -43,6 +43,7 @@ impl Engine {
     /// # Errors
     /// A text that says what went wrong; nothing has changed then, besides that a corrupt block is set aside.
     pub fn merge(&self) -> Result<bool, String> {
+        let _work = hold(&self.work);
         let Some(parts) = self.plan_merge() else { return Ok(false) };
         self.merge_blocks(&parts).map_err(|error| error.to_string())?;
         Ok(true)
@@ -59,7 +60,7 @@ impl Engine {
         })
     }
 
-    /// Merges neighbours into one block; of one alone makes it anew, without what is too old.
+    /// Merges neighbours into one block; of one alone makes it anew, without what is too old or deleted.
     pub(super) fn merge_blocks(&self, parts: &[Arc<Block>]) -> Result<(), MergeError> {
         let (first, last) = (parts[0].name, parts[parts.len() - 1].name);
         let name = BlockName { first: first.first, last: last.last, partition: first.partition, tier: None };
@@ -69,15 +70,18 @@ impl Engine {
         let ids: BTreeSet<_> = parts.iter().flat_map(|block| block.series()).collect();
         let mut caches: Vec<ColumnCache> = parts.iter().map(|_| ColumnCache::default()).collect();
         let mut key = Vec::with_capacity(256);
+        let deletions = self.lock().deletions.clone();
         for id in ids {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err(MergeError::Stopping);
             }
             let mut samples = Samples::default();
+            let gone = self.gone_of(id, &deletions);
             for (block, cache) in parts.iter().zip(&mut caches) {
-                let part = block
+                let mut part = block
                     .read(id, i64::MIN, i64::MAX, cache)
                     .inspect_err(|error| self.distrust(block, error))?;
+                gone.cut(&block.name, &mut part);
                 samples.overlay(&part);
             }
             self.trim_samples(id, &mut samples);

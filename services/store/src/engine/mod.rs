@@ -10,6 +10,9 @@
 //! that order, so of one time of one series the value written last is seen.
 
 mod asked;
+mod delete;
+#[cfg(test)]
+mod delete_tests;
 #[cfg(test)]
 mod flip_tests;
 mod flush;
@@ -23,6 +26,7 @@ mod open;
 mod partition;
 mod retention;
 mod select;
+mod snapshots;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -37,6 +41,7 @@ use std::time::{Duration, Instant};
 
 use crate::block::{Block, BlockName};
 use crate::counters::Counters;
+use crate::deletions::Deletions;
 use crate::disk::Disk;
 use crate::hot::Hot;
 use crate::notes::Notes;
@@ -45,12 +50,14 @@ use crate::wal::Wal;
 
 use sources::Sources;
 
+pub use delete::DeleteError;
 pub use ingest::{Report, WriteError};
 pub use keep::{Keep, KeepRule, RULES_MAX};
 pub use maintenance::Maintenance;
 pub use open::{OpenError, Opened};
 pub use partition::Partitions;
 pub use select::Snapshot;
+pub use snapshots::{FOLDER as SNAPSHOTS_FOLDER, SNAPSHOTS_MAX};
 pub use sources::{Source, SourceLimits};
 
 /// The clock: milliseconds since the epoch.
@@ -122,6 +129,8 @@ struct State {
     blocks: Vec<Arc<Block>>,
     /// Tiers made of blocks, one for each partition and width at most; in no order.
     tiers: Vec<Arc<Block>>,
+    /// What was deleted and may be in these.
+    deletions: Arc<Deletions>,
     /// When a block was looked at for samples that are too old, by the clock.
     looked_at: hashbrown::HashMap<BlockName, i64>,
     /// The log segment that records go to.
@@ -142,6 +151,12 @@ pub struct Engine {
     started: Instant,
     wal: Wal,
     state: Mutex<State>,
+    /// Held by who writes memory to blocks: one at a time.
+    flushing: Mutex<()>,
+    /// Held by who writes blocks anew; taken before all others.
+    work: Mutex<()>,
+    /// Held by who changes the list of deletions.
+    deleting: Mutex<()>,
     /// Rung when a window is due.
     bell: Condvar,
     stopping: AtomicBool,
@@ -176,6 +191,8 @@ pub struct Levels {
     pub tier_bytes: u64,
     /// Bytes that wait for the log.
     pub wal_waiting: u64,
+    /// Deletions that may still have samples in blocks.
+    pub deletions: u64,
 }
 
 impl Engine {
@@ -213,7 +230,7 @@ impl Engine {
         let frozen = state.frozen.as_ref().map(|frozen| (frozen.hot.len(), frozen.hot.bytes()));
         let (frozen_samples, frozen_bytes) = frozen.unwrap_or_default();
         Levels {
-            series: state.registry.len() as u64,
+            series: state.registry.live() as u64,
             label_pairs: state.registry.pairs_len() as u64,
             hot_samples: state.hot.len() + frozen_samples,
             hot_bytes: (state.hot.bytes() + frozen_bytes) as u64,
@@ -222,6 +239,7 @@ impl Engine {
             block_samples: state.blocks.iter().map(|block| block.samples()).sum(),
             tier_bytes: state.tiers.iter().map(|block| block.file_bytes()).sum(),
             wal_waiting: self.wal.waiting() as u64,
+            deletions: state.deletions.all().len() as u64,
         }
     }
 
@@ -236,4 +254,9 @@ impl Engine {
         // in a way that loses acknowledged samples, because those are in the log.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for its turn. A panic under such a lock is a bug that ends one piece of work; none leaves anything half done in memory.
+fn hold(lock: &Mutex<()>) -> MutexGuard<'_, ()> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,7 @@ use super::sources::Sources;
 use super::{Clock, Engine, Keep, Settings, State};
 use crate::block::{self, Block, BlockError, BlockName};
 use crate::counters::Counters;
+use crate::deletions::file;
 use crate::disk::Disk;
 use crate::hot::Hot;
 use crate::notes::Notes;
@@ -55,12 +56,19 @@ impl Engine {
         let mut blocks =
             open_blocks(&*disk, &mut registry, &mut opened).map_err(cannot("open the blocks"))?;
         blocks.sort_by_key(|block| block.name.first);
+        let (deletions, broken) = file::load(&*disk).map_err(cannot("read the list of deletions"))?;
+        if let Some(broken) = broken {
+            tracing::error!(%broken, "some deletions are lost and what they named is seen again; the file is kept as .bad");
+            opened.bad.push(broken.to_string());
+        }
         counters.blocks_bad.add(opened.bad.len() as u64);
         let mut hot = Hot::default();
         let in_blocks = blocks.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
+        let in_blocks = in_blocks.max(deletions.log_up_to);
         opened.log =
             wal::replay(&*disk, in_blocks, &mut registry, &mut hot).map_err(cannot("read the log"))?;
-        let next_flush = blocks.iter().map(|block| block.name.last).max().unwrap_or(0) + 1;
+        let newest_flush = blocks.iter().map(|block| block.name.last).max().unwrap_or(0);
+        let next_flush = newest_flush.max(deletions.newest_flush()) + 1;
         let (tiers, blocks): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|block| block.name.tier.is_some());
         opened.blocks = blocks.len();
@@ -76,13 +84,31 @@ impl Engine {
             frozen: None,
             blocks,
             tiers,
+            deletions: Arc::new(deletions),
         };
         let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
         let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
         let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
-        let engine =
-            Engine { disk, settings, keep, clock, counters, notes, started, wal, state, bell, stopping };
+        let [flushing, work, deleting] = [(); 3].map(Mutex::new);
+        let engine = Engine {
+            disk,
+            settings,
+            keep,
+            clock,
+            counters,
+            notes,
+            started,
+            wal,
+            state,
+            flushing,
+            work,
+            deleting,
+            bell,
+            stopping,
+        };
+        engine.finish_deletions().map_err(cannot("finish what was deleted"))?;
+        engine.remove_unfinished_snapshots().map_err(cannot("remove unfinished snapshots"))?;
         Ok((Arc::new(engine), opened))
     }
 }

@@ -39,13 +39,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes the oldest block when a write has found no room since the last call. Says whether it did.
+    /// Removes the oldest snapshot, or when there is none the oldest block, when a write has found no room since the last call. Says whether it did.
     ///
     /// # Errors
     /// As the disk says.
     pub fn make_room(&self) -> io::Result<bool> {
         if !self.disk.take_full() {
             return Ok(false);
+        }
+        // First what holds on to the room of blocks that go.
+        if self.remove_oldest_snapshot()? {
+            return Ok(true);
         }
         let Some(oldest) = take_oldest(&mut self.lock()) else {
             tracing::error!("the disk is full, and no block is left to delete");

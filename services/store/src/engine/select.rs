@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::block::{Block, BlockError, BlockName, ColumnCache};
+use crate::deletions::Deletions;
 use crate::hot::{Hot, HotSeries};
 use crate::samples::{STALE_NAN, Samples};
 use crate::series::{Labels, Matcher, SeriesId};
@@ -22,6 +23,7 @@ pub struct Snapshot<'a> {
     used: Vec<UsedTier>,
     aspect: Aspect,
     now: i64,
+    deletions: Arc<Deletions>,
     /// All blocks, those that do not overlap too.
     spans: Vec<(BlockName, (i64, i64))>,
     /// The oldest and newest time of the hot window.
@@ -73,8 +75,9 @@ impl Engine {
             |tier: &Arc<Block>| !spans.iter().any(|(name, _)| name.partition == tier.name.partition);
         let left = tiers.iter().filter(|tier| expired(tier) && !finer(&tiers, tier)).cloned();
         let used = left.map(UsedTier::new).collect();
-        let aspect = Aspect::Last;
-        Snapshot {
+        let (aspect, deletions) = (Aspect::Last, state.deletions.clone());
+        drop(state);
+        let mut snapshot = Snapshot {
             engine: self,
             series,
             frozen,
@@ -84,10 +87,13 @@ impl Engine {
             used,
             aspect,
             now,
+            deletions,
             hot_span,
             frozen_span,
             spans,
-        }
+        };
+        snapshot.leave_out_deleted(from, to);
+        snapshot
     }
 
     /// The label names of series with samples from `from` to `to`, sorted.
@@ -115,6 +121,34 @@ impl UsedTier {
 }
 
 impl Snapshot<'_> {
+    /// Leaves out the series of which deletions have left nothing in this time.
+    fn leave_out_deleted(&mut self, from: i64, to: i64) {
+        if !self.deletions.is_empty() {
+            let left: Vec<bool> = (0..self.len()).map(|index| self.has_any(index, from, to)).collect();
+            let mut left = left.into_iter();
+            self.series.retain(|_| left.next().unwrap_or(true));
+        }
+    }
+
+    fn has_any(&mut self, index: usize, from: i64, to: i64) -> bool {
+        let (id, labels, hot) = &self.series[index];
+        let gone = self.deletions.of(labels);
+        let in_memory = hot.is_some() || self.frozen.as_ref().is_some_and(|hot| hot.get(*id).is_some());
+        if gone.is_empty() || in_memory {
+            return true;
+        }
+        let mut in_part = false;
+        for block in self.blocks.iter().chain(&self.tiers).filter(|block| block.holds(*id)) {
+            let span = (block.span().0.max(from), block.span().1.min(to));
+            if !gone.touches(&block.name, span) {
+                return true;
+            }
+            in_part |= !gone.covers(&block.name, span);
+        }
+        // One that cannot be read says so when its samples are asked for.
+        in_part && self.read(index, from, to).map_or(true, |samples| !samples.is_empty())
+    }
+
     /// Lets later reads take tiers whose buckets are not wider than `needed_ms`, and of their buckets this aspect; samples
     /// that no tier covers are read as they are (as 1 each when counts are asked for). A tier is not taken while anything
     /// newer than it reaches back into its time.
@@ -171,14 +205,16 @@ impl Snapshot<'_> {
         let kept = self.now.saturating_sub(rule.unwrap_or(self.engine.keep.otherwise_ms));
         let (asked, from) = (from, from.max(kept));
         let mut samples = Samples::default();
+        let gone = self.deletions.of(labels);
         for used in &mut self.used {
             let width = used.block.name.tier.unwrap_or(Tier::Minute);
             let kept = rule.unwrap_or_else(|| self.engine.tier_retention_ms(width));
             let first = asked.max(self.now.saturating_sub(kept));
-            let part = used
+            let mut part = used
                 .block
                 .read_aspect(*id, first, to.min(used.newest), self.aspect, &mut used.cache)
                 .inspect_err(|error| self.engine.distrust(&used.block, error))?;
+            gone.cut(&used.block.name, &mut part);
             samples.overlay(&part);
         }
         for (block, cache) in self.blocks.iter().zip(&mut self.caches) {
@@ -188,6 +224,7 @@ impl Snapshot<'_> {
                 let mut part = block
                     .read(*id, from, to, cache)
                     .inspect_err(|error| self.engine.distrust(block, error))?;
+                gone.cut(&block.name, &mut part);
                 count_each(&mut part, self.aspect);
                 samples.overlay(&part);
             }

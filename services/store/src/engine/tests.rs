@@ -28,7 +28,7 @@ pub(super) fn settings() -> Settings {
     Settings { retention_ms: CENTURY_MS, tier_samples_min: 1, tier_worth: 0, ..Settings::default() }
 }
 
-fn open(disk: &SimulatedDisk) -> Arc<Engine> {
+pub(super) fn open(disk: &SimulatedDisk) -> Arc<Engine> {
     Engine::open(Arc::new(disk.clone()), settings(), Box::new(|| NOW)).unwrap().0
 }
 
@@ -68,7 +68,7 @@ pub(super) fn write(engine: &Engine, samples: &[(u8, i64, u64)]) -> bool {
     taken.is_ok() && outcome.recv().is_ok_and(|result| result.is_ok())
 }
 
-fn contents(engine: &Engine, from: i64, to: i64) -> Model {
+pub(super) fn contents(engine: &Engine, from: i64, to: i64) -> Model {
     let mut found = Model::new();
     let mut snapshot = engine.select(&[], from, to);
     for index in 0..snapshot.len() {
@@ -87,7 +87,7 @@ fn contents(engine: &Engine, from: i64, to: i64) -> Model {
 }
 
 /// How many floats each series has, as its coarse buckets tell.
-fn counted(engine: &Engine, width: i64) -> BTreeMap<u8, u64> {
+pub(super) fn counted(engine: &Engine, width: i64) -> BTreeMap<u8, u64> {
     let mut found = BTreeMap::new();
     let mut snapshot = engine.select(&[], i64::MIN, i64::MAX);
     snapshot.coarsen(width, Aspect::Count);
@@ -103,7 +103,7 @@ fn counted(engine: &Engine, width: i64) -> BTreeMap<u8, u64> {
     found
 }
 
-fn counted_in(model: &Model) -> BTreeMap<u8, u64> {
+pub(super) fn counted_in(model: &Model) -> BTreeMap<u8, u64> {
     let mut counts = BTreeMap::new();
     for ((n, _), _) in model.iter().filter(|((n, _), bits)| *n < 4 && **bits != STALE_NAN) {
         *counts.entry(*n).or_default() += 1;

@@ -9,12 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Engine, Partitions, State};
+use super::{Engine, Partitions, State, hold};
 use crate::block::{Block, BlockError, BlockName, BlockWriter, ColumnCache};
 use crate::codec::Effort;
+use crate::deletions::{Deletions, Gone};
+use crate::histogram::Histogram;
 use crate::samples::Samples;
 use crate::series::SeriesId;
-use crate::tiers::{Tier, fold};
+use crate::tiers::{Aggregate, Aspect, Tier, fold};
 
 /// A partition is over when its end is this far back; its tiers then cover all of it.
 const OVER_AFTER_MS: i64 = 3_600_000;
@@ -87,6 +89,7 @@ impl Engine {
     /// # Errors
     /// A text that says what went wrong; nothing has changed then, besides that a corrupt block is set aside.
     pub fn downsample(&self) -> Result<bool, String> {
+        let _work = hold(&self.work);
         let Some((parts, tiers)) = self.plan_tiers() else { return Ok(false) };
         self.make_tiers(&parts, &tiers).map_err(|error| error.to_string())?;
         Ok(true)
@@ -100,6 +103,10 @@ impl Engine {
         partitions.into_iter().rev().find_map(|partition| {
             let blocks: Vec<_> =
                 state.blocks.iter().filter(|block| block.name.partition == partition).collect();
+            // What was deleted is cleaned first: tiers are made once, of what stays.
+            if blocks.iter().any(|block| state.deletions.reach(&block.name, block.span())) {
+                return None;
+            }
             let parts: Vec<Part> = blocks.iter().map(|block| part(block)).collect();
             let over = Partitions::span(partition).1 < now.saturating_sub(OVER_AFTER_MS);
             let tiers: Vec<Tier> = Tier::ALL
@@ -150,28 +157,60 @@ impl Engine {
                 self.disk.remove(&name.path_unfinished())?;
             } else {
                 writer.finish()?;
-                self.put_tier(name)?;
+                self.put_tier(name, false)?;
             }
         }
         self.counters.tiers.add(1);
         Ok(())
     }
 
+    /// Writes a tier anew without what was deleted: of partitions whose blocks do not reach back as far as it.
+    pub(super) fn clean_tier(&self, tier: &Arc<Block>, deletions: &Deletions) -> Result<(), String> {
+        self.cleaned_tier(tier, deletions).map_err(|error| error.to_string())
+    }
+
+    fn cleaned_tier(&self, tier: &Arc<Block>, deletions: &Deletions) -> Result<(), TierError> {
+        let name = tier.name;
+        let (base, _) = Partitions::span(name.partition);
+        let mut writer = BlockWriter::create(self.disk.clone(), name, base, 0, Effort::Thorough)?;
+        for id in tier.series() {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(TierError::Stopping);
+            }
+            let read = buckets_of(tier, id, &self.gone_of(id, deletions));
+            let (buckets, histograms) = read.inspect_err(|error| self.distrust(tier, error))?;
+            let key = self.lock().registry.key(id).to_vec();
+            writer.add_aggregates(&key, &buckets, histograms)?;
+        }
+        self.counters.cleaned.add(1);
+        if writer.is_empty() {
+            self.disk.remove(&name.path_unfinished())?;
+            self.lock().tiers.retain(|other| other.name != name);
+            return Ok(self.remove_files(std::slice::from_ref(tier))?);
+        }
+        writer.finish()?;
+        self.put_tier(name, true)
+    }
+
     /// Takes a finished tier into use, in place of the one before it.
-    fn put_tier(&self, name: BlockName) -> Result<(), TierError> {
+    /// `clean` says that what was deleted is not in it.
+    fn put_tier(&self, name: BlockName, clean: bool) -> Result<(), TierError> {
         let mut state = self.lock();
         let tier = Arc::new(Block::open(&*self.disk, name, &mut state.registry)?);
-        let (old, kept) = std::mem::take(&mut state.tiers)
+        if !clean && state.deletions.reach(&name, tier.span()) {
+            // A deletion came while it was made: it is made anew of what stays.
+            drop(state);
+            return self.remove_files(&[tier]).map_err(TierError::Io);
+        }
+        let (old, kept): (Vec<Arc<Block>>, _) = std::mem::take(&mut state.tiers)
             .into_iter()
             .partition(|other| other.name.partition == name.partition && other.name.tier == name.tier);
         state.tiers = kept;
         state.tiers.push(tier);
         drop(state);
-        let old: Vec<Arc<Block>> = old;
-        for block in &old {
-            self.disk.remove(&block.name.path())?;
-        }
-        if old.is_empty() { Ok(()) } else { Ok(self.disk.sync_folder(crate::block::FOLDER)?) }
+        // One that was made anew has replaced the old file already.
+        let old: Vec<_> = old.into_iter().filter(|block| block.name != name).collect();
+        Ok(self.remove_files(&old)?)
     }
 }
 
@@ -180,6 +219,37 @@ impl State {
     pub(super) fn tier(&self, partition: i64, tier: Tier) -> Option<&Arc<Block>> {
         self.tiers.iter().find(|block| block.name.partition == partition && block.name.tier == Some(tier))
     }
+}
+
+/// What deletions leave of a series' buckets and histograms in a tier.
+fn buckets_of(
+    tier: &Block,
+    id: SeriesId,
+    gone: &Gone,
+) -> Result<(Vec<Aggregate>, Vec<(i64, Histogram)>), BlockError> {
+    let mut cache = ColumnCache::default();
+    let mut read = |aspect| {
+        let samples = tier.read_aspect(id, i64::MIN, i64::MAX, aspect, &mut cache);
+        samples.map(|mut samples| {
+            gone.cut(&tier.name, &mut samples);
+            samples
+        })
+    };
+    // Every bucket has a last sample; one with markers of staleness alone has nothing else.
+    let last = read(Aspect::Last)?;
+    let whole =
+        |(&time, &value): (&i64, &f64)| Aggregate { time, numbers: [0.0, 0.0, f64::NAN, f64::NAN, value] };
+    let mut buckets: Vec<Aggregate> = last.times.iter().zip(&last.values).map(whole).collect();
+    for (place, aspect) in [Aspect::Sum, Aspect::Count, Aspect::Min, Aspect::Max].into_iter().enumerate() {
+        let of_aspect = read(aspect)?;
+        let mut found = of_aspect.times.iter().zip(&of_aspect.values).peekable();
+        for bucket in &mut buckets {
+            if let Some((_, value)) = found.next_if(|(time, _)| **time == bucket.time) {
+                bucket.numbers[place] = *value;
+            }
+        }
+    }
+    Ok((buckets, last.histograms))
 }
 
 fn part(block: &Block) -> Part {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use super::{Engine, hold};
 use crate::block::{Block, BlockError, BlockName, ColumnCache};
 use crate::samples::Samples;
 use crate::series::SeriesId;
@@ -20,6 +20,7 @@ impl Engine {
     /// # Errors
     /// A text that says what went wrong; nothing has changed then, besides that a corrupt block is set aside.
     pub fn trim(&self) -> Result<bool, String> {
+        let _work = hold(&self.work);
         while let Some(block) = self.next_to_look_at() {
             let due = self.holds_old(&block).inspect_err(|error| self.distrust(&block, error));
             if due.map_err(|error| error.to_string())? {

@@ -28,6 +28,7 @@ mod value;
 
 pub use eval::{Outcome, evaluate, parse};
 pub use limits::{QUERY_BYTES_MAX, QueryError};
+pub(crate) use native::is_reset as is_histogram_reset;
 pub use native::text as histogram_text;
 pub use notes::{Level, Notes};
 pub use value::{Column, Grid, Point, Track, Value, exponent, is_absent, plain_number, short_number};

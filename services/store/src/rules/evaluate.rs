@@ -1,17 +1,20 @@
 //! Evaluating one rule: its query, its answer as series, what is stored.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::alert::{Alert, Cause, State, advance, restored};
 use super::template::{Scope, Series};
 use super::{Group, Health, Rule, RuleKind, RuleState};
 use crate::engine::Engine;
+use crate::forward::Own;
 use crate::histogram::Histogram;
-use crate::ingest::WriteRequest;
+use crate::ingest::{WriteRequest, onward};
 use crate::promql::syntax::Expr;
 use crate::promql::{Column, Grid, LOOKBACK_MS, Point, Source, Value, evaluate, parse};
 use crate::samples::STALE_NAN;
 use crate::series::{Labels, METRIC_NAME, Matcher};
+use crate::wal::Done;
 
 /// How far back an alert from before a restart is looked for (Prometheus' `rules.alert.for-outage-tolerance`).
 const OUTAGE_MS: i64 = 3_600_000;
@@ -19,11 +22,19 @@ const OUTAGE_MS: i64 = 3_600_000;
 /// A sample to store.
 type Sample = (Labels, Point);
 
+/// Where rules are asked and what they give goes.
+pub struct Place {
+    /// The store itself.
+    pub engine: Arc<Engine>,
+    /// Engines elsewhere get it as well.
+    pub onward: Option<Own>,
+}
+
 /// Evaluates one rule at `now` (milliseconds since the epoch), stores what it gives and brings its state up to date.
-pub(super) fn rule(engine: &Engine, group: &Group, rule: &Rule, state: &mut RuleState, now: i64) {
+pub(super) fn rule(place: &Place, group: &Group, rule: &Rule, state: &mut RuleState, now: i64) {
     let began = Instant::now();
     let outcome =
-        samples(engine, group, rule, state, now).and_then(|samples| store(engine, state, samples, now));
+        samples(&place.engine, group, rule, state, now).and_then(|samples| store(place, state, samples, now));
     state.health = match outcome {
         Ok(()) => Health::Ok,
         Err(reason) => {
@@ -171,8 +182,15 @@ fn restore(engine: &Engine, alerts: &mut [Alert], first_at: i64, now: i64, for_m
     }
 }
 
+/// Ends the series of a rule that is gone.
+pub(super) fn end(place: &Place, state: &mut RuleState, now: i64) {
+    if let Err(error) = store(place, state, Vec::new(), now) {
+        tracing::warn!(error, "series of a rule that is gone are not ended");
+    }
+}
+
 /// Writes samples, and the end of each series that the evaluation before wrote and this one did not.
-fn store(engine: &Engine, state: &mut RuleState, samples: Vec<Sample>, now: i64) -> Result<(), String> {
+fn store(place: &Place, state: &mut RuleState, samples: Vec<Sample>, now: i64) -> Result<(), String> {
     let stale = f64::from_bits(STALE_NAN);
     let mut request = WriteRequest::default();
     let written: Vec<Labels> = samples.iter().map(|(labels, _)| labels.clone()).collect();
@@ -194,8 +212,16 @@ fn store(engine: &Engine, state: &mut RuleState, samples: Vec<Sample>, now: i64)
     if request.is_empty() {
         return Ok(());
     }
+    // Labels that cannot be read were refused while they were put together.
+    let onward = place.onward.clone().map(|own| (own, onward::encode(&request).unwrap_or_default()));
+    let count = request.len() as u64;
     // Nobody waits: what a kill takes is evaluated anew.
-    let report = engine.write(&request, "rules", Box::new(|_| {})).map_err(|error| error.to_string())?;
+    let done: Done = Box::new(move |durable| {
+        if let (Ok(()), Some((own, body))) = (durable, onward) {
+            own.hand_over(body, count);
+        }
+    });
+    let report = place.engine.write(&request, "rules", done).map_err(|error| error.to_string())?;
     match report.reason {
         Some(reason) => Err(format!("{} samples were not stored: {reason}", report.dropped)),
         None => Ok(()),

@@ -4,8 +4,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Group, Rules, evaluate};
-use crate::engine::Engine;
+use hashbrown::HashMap;
+
+use super::{Group, Place, Rules, evaluate};
 
 /// Longest sleep: a clock that is set is noticed after this.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -21,11 +22,11 @@ impl Schedule {
     ///
     /// # Errors
     /// When there can be no thread.
-    pub fn start(engine: Arc<Engine>, rules: Arc<Rules>) -> std::io::Result<Schedule> {
+    pub fn start(place: Place, rules: Arc<Rules>) -> std::io::Result<Schedule> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let bell = stop.clone();
         let thread =
-            std::thread::Builder::new().name("rules".into()).spawn(move || run(&engine, &rules, &bell))?;
+            std::thread::Builder::new().name("rules".into()).spawn(move || run(&place, &rules, &bell))?;
         Ok(Schedule { stop, thread })
     }
 
@@ -38,17 +39,22 @@ impl Schedule {
     }
 }
 
-fn run(engine: &Engine, rules: &Rules, stop: &(Mutex<bool>, Condvar)) {
-    let groups: Vec<Arc<Group>> = rules.lock().iter().map(|state| state.group.clone()).collect();
-    let mut last: Vec<Option<i64>> = vec![None; groups.len()];
+fn run(place: &Place, rules: &Rules, stop: &(Mutex<bool>, Condvar)) {
+    // By file and name.
+    let mut last: HashMap<(String, String), i64> = HashMap::new();
     loop {
+        for mut gone in rules.take_over() {
+            evaluate::end(place, &mut gone, place.engine.now());
+        }
+        let groups: Vec<Arc<Group>> = rules.lock().iter().map(|state| state.group.clone()).collect();
+        last.retain(|(file, name), _| groups.iter().any(|group| group.file == *file && group.name == *name));
         let mut wait = SLEEP_MAX;
         for (index, group) in groups.iter().enumerate() {
-            let now = engine.now();
-            match due(group, last[index], now) {
+            let (key, now) = ((group.file.clone(), group.name.clone()), place.engine.now());
+            match due(group, last.get(&key).copied(), now) {
                 Due::Now { slot, missed } => {
-                    last[index] = Some(slot);
-                    evaluate_group(engine, rules, index, slot, missed, stop);
+                    last.insert(key, slot);
+                    evaluate_group(place, rules, index, slot, missed, stop);
                     wait = Duration::ZERO;
                 }
                 Due::In(ms) => wait = wait.min(Duration::from_millis(ms)),
@@ -93,7 +99,7 @@ fn due(group: &Group, last: Option<i64>, now: i64) -> Due {
 }
 
 fn evaluate_group(
-    engine: &Engine,
+    place: &Place,
     rules: &Rules,
     index: usize,
     slot: i64,
@@ -108,7 +114,7 @@ fn evaluate_group(
         }
         // Evaluated outside of the lock; nobody else changes a rule's state.
         let mut state = rules.lock()[index].rules[number].clone();
-        evaluate::rule(engine, &group, rule, &mut state, slot);
+        evaluate::rule(place, &group, rule, &mut state, slot);
         rules.lock()[index].rules[number] = state;
     }
     let state = &mut rules.lock()[index];

@@ -22,8 +22,13 @@ impl Registry {
         let mut found = Cardinality::default();
         for name in &self.names {
             let pairs = name.pairs.iter().map(|&pair| &self.pairs[pair as usize]);
+            let pairs = pairs.filter(|pair| !pair.series.is_empty());
             let bytes: usize = pairs.clone().map(|pair| pair.value.len()).sum();
-            found.values.push((name.text.to_string(), name.pairs.len() as u64));
+            let values = pairs.clone().count() as u64;
+            if values == 0 {
+                continue;
+            }
+            found.values.push((name.text.to_string(), values));
             found.bytes.push((name.text.to_string(), bytes as u64));
             let mut of_name: Vec<(&str, u64)> =
                 pairs.map(|pair| (&*pair.value, pair.series.len() as u64)).collect();

@@ -5,6 +5,7 @@
 //! puts on the wire *is* the key, so a known series is found by one hash over the request's own bytes.
 
 mod cardinality;
+mod forget;
 mod key;
 mod keys;
 mod labels;

@@ -1,13 +1,13 @@
 //! Every series the store knows, interned: label pairs once each, a series as a run of pair ids.
 //!
 //! Memory for one series of 10 labels: its key (some 200 bytes, so that a request's bytes are compared as they are),
-//! 40 bytes of pair ids, 40 bytes of postings, some 20 bytes of tables, and its own new label values. It only grows; series whose data has expired leave it at the
-//! next start, which reads what the blocks still hold.
+//! 40 bytes of pair ids, 40 bytes of postings, some 20 bytes of tables, and its own new label values. Series whose data has expired leave
+//! it at the next start, which reads what the blocks still hold; those that were deleted at once ([`super::forget`]).
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use super::key::encode;
 use super::keys::Keys;
@@ -52,6 +52,7 @@ pub struct Registry {
     /// Where each series' members end.
     ends: Vec<u32>,
     series_table: HashTable<SeriesId>,
+    pub(super) forgotten: HashSet<SeriesId>,
     series_max: usize,
 }
 
@@ -68,11 +69,12 @@ impl Registry {
             members: Vec::new(),
             ends: Vec::new(),
             series_table: HashTable::new(),
+            forgotten: HashSet::new(),
             series_max,
         }
     }
 
-    /// Number of series.
+    /// Number of ids that were given, those of forgotten series too.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -109,9 +111,13 @@ impl Registry {
         let key = key_of(labels);
         match self.find(&key) {
             Some(id) => Ok(id),
-            None if self.ends.len() >= self.series_max => Err(RegistryFull { series_max: self.series_max }),
+            None if self.is_full() => Err(RegistryFull { series_max: self.series_max }),
             None => Ok(self.insert(labels, &key)),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.live() >= self.series_max || self.len() >= self.series_max.saturating_mul(2)
     }
 
     /// As [`Registry::intern`], past the limit too: for what is on disk already.
@@ -146,9 +152,18 @@ impl Registry {
         self.keys.get(id.0)
     }
 
-    /// Every series id.
-    pub fn ids(&self) -> impl Iterator<Item = SeriesId> + use<> {
-        (0..self.ends.len() as u32).map(SeriesId)
+    /// Every series id, but those of forgotten series.
+    pub fn ids(&self) -> impl Iterator<Item = SeriesId> + '_ {
+        (0..self.ends.len() as u32).map(SeriesId).filter(|id| !self.forgotten.contains(id))
+    }
+
+    /// Makes a series one that is forgotten; says whether it was none yet.
+    pub(super) fn take_out(&mut self, id: SeriesId) -> bool {
+        let hash = self.hasher.hash_one(self.keys.get(id.0));
+        if let Ok(entry) = self.series_table.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+        self.forgotten.insert(id)
     }
 
     pub(super) fn label(&self, pair: u32) -> Label {
@@ -156,7 +171,7 @@ impl Registry {
         (self.names[pair.name as usize].text.clone(), pair.value.clone())
     }
 
-    fn members_of(&self, id: SeriesId) -> &[u32] {
+    pub(super) fn members_of(&self, id: SeriesId) -> &[u32] {
         let index = id.0 as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
         &self.members[start..self.ends[index] as usize]

@@ -74,6 +74,12 @@ impl Store {
         self.child.wait().unwrap()
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// GET, as JSON.
     pub fn get(&self, path: &str, parameters: &[(&str, &str)]) -> (u16, serde_json::Value) {
         let pairs: Vec<_> =
@@ -176,7 +182,25 @@ pub fn exchange(port: u16, method: &str, path: &str, body: &[u8]) -> std::io::Re
     let broken = || std::io::Error::other("answer broke off");
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(broken)?;
     let status = std::str::from_utf8(bytes.get(9..12).ok_or_else(broken)?).ok().and_then(|s| s.parse().ok());
-    Ok(Answer { status: status.ok_or_else(broken)?, body: bytes[end + 4..].to_vec() })
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let body = bytes[end + 4..].to_vec();
+    let body =
+        if head.contains("transfer-encoding: chunked") { unchunked(&body).ok_or_else(broken)? } else { body };
+    Ok(Answer { status: status.ok_or_else(broken)?, body })
+}
+
+/// The body out of its chunks (RFC 9112, 7.1).
+fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = rest.windows(2).position(|window| window == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?, 16).ok()?;
+        body.extend_from_slice(rest.get(line + 2..line + 2 + length)?);
+        rest = rest.get(line + 2 + length + 2..)?;
+        if length == 0 {
+            return Some(body);
+        }
+    }
 }
 
 fn escape(text: &str) -> String {

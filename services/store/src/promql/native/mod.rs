@@ -10,7 +10,7 @@ mod text;
 mod trim;
 
 pub(super) use quantile::{Asked, fraction, quantile, variance};
-pub(super) use reset::is_reset;
+pub(crate) use reset::is_reset;
 pub(super) use sums::{Incompatible, Sum, Total, combined, mean, sum};
 pub use text::text;
 pub(super) use trim::trimmed;

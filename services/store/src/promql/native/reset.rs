@@ -4,7 +4,7 @@ use super::parts::Parts;
 use crate::histogram::{Histogram, ResetHint, bound};
 
 /// Whether `new` cannot have grown out of `old`. Hints are believed; a gauge is treated as a counter here.
-pub(in super::super) fn is_reset(new: &Histogram, old: &Histogram) -> bool {
+pub(crate) fn is_reset(new: &Histogram, old: &Histogram) -> bool {
     match new.reset_hint {
         ResetHint::Reset => return true,
         ResetHint::NotReset => return false,
