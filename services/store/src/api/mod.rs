@@ -12,6 +12,7 @@ mod form;
 mod histogram_json;
 mod language;
 mod metrics;
+mod number;
 pub mod permission;
 mod query;
 mod remote_read;
