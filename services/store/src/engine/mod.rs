@@ -35,7 +35,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::block::{Block, BlockName};
+use crate::block::{Block, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::hot::Hot;
@@ -142,6 +142,8 @@ pub struct Engine {
     started: Instant,
     wal: Wal,
     state: Mutex<State>,
+    /// What queries decoded, for the next ones.
+    decoded: Decoded,
     /// Rung when a window is due.
     bell: Condvar,
     stopping: AtomicBool,

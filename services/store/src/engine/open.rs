@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::sources::Sources;
 use super::{Clock, Engine, Keep, Settings, State};
-use crate::block::{self, Block, BlockError, BlockName};
+use crate::block::{self, Block, BlockError, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::hot::Hot;
@@ -81,8 +81,21 @@ impl Engine {
         let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
         let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
         let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
-        let engine =
-            Engine { disk, settings, keep, clock, counters, notes, started, wal, state, bell, stopping };
+        let decoded = Decoded::default();
+        let engine = Engine {
+            disk,
+            settings,
+            keep,
+            clock,
+            counters,
+            notes,
+            started,
+            wal,
+            state,
+            decoded,
+            bell,
+            stopping,
+        };
         Ok((Arc::new(engine), opened))
     }
 }

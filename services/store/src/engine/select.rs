@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::block::{Block, BlockError, BlockName, ColumnCache};
+use crate::block::{Block, BlockError, BlockName, ColumnCache, Shared};
 use crate::hot::{Hot, HotSeries};
 use crate::samples::{STALE_NAN, Samples};
 use crate::series::{Labels, Matcher, SeriesId};
@@ -22,6 +22,8 @@ pub struct Snapshot<'a> {
     used: Vec<UsedTier>,
     aspect: Aspect,
     now: i64,
+    /// Its number among the readers of what was decoded.
+    query: u64,
     /// All blocks, those that do not overlap too.
     spans: Vec<(BlockName, (i64, i64))>,
     /// The oldest and newest time of the hot window.
@@ -84,6 +86,7 @@ impl Engine {
             used,
             aspect,
             now,
+            query: self.decoded.query(),
             hot_span,
             frozen_span,
             spans,
@@ -171,25 +174,26 @@ impl Snapshot<'_> {
         let kept = self.now.saturating_sub(rule.unwrap_or(self.engine.keep.otherwise_ms));
         let (asked, from) = (from, from.max(kept));
         let mut samples = Samples::default();
+        let shared = Shared { decoded: &self.engine.decoded, query: self.query };
         for used in &mut self.used {
             let width = used.block.name.tier.unwrap_or(Tier::Minute);
             let kept = rule.unwrap_or_else(|| self.engine.tier_retention_ms(width));
             let first = asked.max(self.now.saturating_sub(kept));
             let part = used
                 .block
-                .read_aspect(*id, first, to.min(used.newest), self.aspect, &mut used.cache)
+                .read_shared(*id, (first, to.min(used.newest)), self.aspect, &mut used.cache, shared)
                 .inspect_err(|error| self.engine.distrust(&used.block, error))?;
-            samples.overlay(&part);
+            lay(&mut samples, part);
         }
         for (block, cache) in self.blocks.iter().zip(&mut self.caches) {
             let tier = self.used.iter().find(|used| used.block.name.partition == block.name.partition);
             let from = tier.map_or(from, |used| from.max(used.newest.saturating_add(1)));
             if block.span().0 <= to && block.span().1 >= from {
                 let mut part = block
-                    .read(*id, from, to, cache)
+                    .read_shared(*id, (from, to), Aspect::Last, cache, shared)
                     .inspect_err(|error| self.engine.distrust(block, error))?;
                 count_each(&mut part, self.aspect);
-                samples.overlay(&part);
+                lay(&mut samples, part);
             }
         }
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.get(*id));
@@ -197,11 +201,16 @@ impl Snapshot<'_> {
             let mut newer = series.samples();
             newer.clip(from, to);
             count_each(&mut newer, self.aspect);
-            samples.overlay(&newer);
+            lay(&mut samples, newer);
         }
         self.engine.counters.query_samples.add(samples.len() as u64);
         Ok(samples)
     }
+}
+
+/// Lays samples over older ones.
+fn lay(samples: &mut Samples, newer: Samples) {
+    if samples.is_empty() { *samples = newer } else { samples.overlay(&newer) }
 }
 
 /// Where counts are asked for, a sample that no tier covers counts as one; a marker of staleness as none.

@@ -47,7 +47,7 @@ impl Tier {
 }
 
 /// Which number of a bucket is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Aspect {
     /// The last sample: for instant selectors and counters.
     #[default]
