@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::eval::Context;
 use super::limits::QueryError;
 use super::placement::{Shift, milliseconds};
+use super::range::{Reach, Sliding};
 use super::syntax::{Expr, Extension, Matrix, Subquery, VectorSelector};
 use super::value::{Column, Grid, Point, Track, is_absent};
 use super::{LOOKBACK_MS, extend};
@@ -18,6 +19,7 @@ const SUBQUERY_STEP_MS: i64 = 60_000;
 const SUBQUERY_STEPS_MAX: usize = 1_000_000;
 
 /// The samples that a range function sees at one step: those in (start, end], and with an extension some around.
+#[derive(Debug)]
 pub(super) struct Window<'a> {
     pub(super) times: &'a [i64],
     pub(super) values: &'a [f64],
@@ -77,14 +79,32 @@ pub(super) fn instant(context: &Context<'_>, selected: &VectorSelector) -> Resul
     if selected.extension == Extension::Smoothed {
         return extend::smoothed_instant(context, selected);
     }
-    instant_by(context, selected, &|_, point, _| Some(point))
+    instant_by(context, selected, None)
 }
 
-/// As [`instant`], each sample by way of a function of its time and its counter's start.
+/// What becomes of a sample, by its time and its counter's start.
+pub(super) type See<'a> = &'a dyn Fn(i64, Point, Option<i64>) -> Option<Point>;
+
+/// The values that a plain series has at the steps.
+fn looked_up(grid: Grid, shift: &Shift, track: &Track, values: &mut [f64]) {
+    let mut next = 0;
+    for (place, time) in values.iter_mut().zip(grid.times()) {
+        let look = shift.look(time);
+        while next < track.times.len() && track.times[next] <= look {
+            next += 1;
+        }
+        // A marker of staleness is what stands where nothing is.
+        if next > 0 && track.times[next - 1] > look.saturating_sub(LOOKBACK_MS) {
+            *place = track.values[next - 1];
+        }
+    }
+}
+
+/// As [`instant`], each sample by way of a function, if there is one.
 pub(super) fn instant_by(
     context: &Context<'_>,
     selected: &VectorSelector,
-    see: &dyn Fn(i64, Point, Option<i64>) -> Option<Point>,
+    see: Option<See<'_>>,
 ) -> Result<Vec<Column>, QueryError> {
     let grid = context.grid;
     if grid.is_empty() {
@@ -96,7 +116,15 @@ pub(super) fn instant_by(
     each_series(context, selected, first.saturating_sub(LOOKBACK_MS) + 1, last, |labels, track| {
         let mut column = Column::absent(labels, grid.len());
         let (mut floats, mut histograms) = (0, 0);
-        for (step, time) in grid.times().enumerate() {
+        let plain = see.is_none() && track.is_plain();
+        if plain {
+            looked_up(grid, &shift, &track, &mut column.values);
+        }
+        let see = |time, point, began| match see {
+            Some(see) => see(time, point, began),
+            None => Some(point),
+        };
+        for (step, time) in grid.times().enumerate().filter(|_| !plain) {
             if shift.is_fixed() && step > 0 {
                 column.set(step, column.point(0));
                 continue;
@@ -140,13 +168,15 @@ pub(super) fn instant_by(
 pub(super) type Seen = Result<Option<Point>, QueryError>;
 
 /// Calls `function` with the window of every step of every series of a range vector (inside of all parentheses).
-/// The columns keep their names; those of a subquery keep what it says of them.
+/// The columns keep their names; those of a subquery keep what it says of them. `sliding` is the same function for all windows of
+/// plain numbers at once, where there is one.
 ///
 /// # Errors
 /// What reading, the limits or the function says.
 pub(super) fn windows(
     context: &Context<'_>,
     expr: &Expr,
+    sliding: Option<Sliding>,
     function: &mut dyn FnMut(usize, &Window<'_>) -> Seen,
 ) -> Result<Vec<Column>, QueryError> {
     let mut columns = Vec::new();
@@ -154,7 +184,12 @@ pub(super) fn windows(
         return Ok(columns);
     }
     let mut take = |labels: Labels, drop_name: bool, track: &Track, frame: &Frame| {
-        let mut column = slide(context.grid, labels, track, frame, function)?;
+        let values =
+            sliding.filter(|_| track.is_plain()).and_then(|all| at_once(context.grid, track, frame, all));
+        let mut column = match values {
+            Some(values) => Column::floats(labels, values),
+            None => slide(context.grid, labels, track, frame, function)?,
+        };
         if !column.is_empty() {
             column.drop_name = drop_name;
             columns.push(column);
@@ -295,6 +330,22 @@ impl Bounds {
     }
 }
 
+/// All windows at once; `None` when they must be looked at one by one.
+fn at_once(grid: Grid, track: &Track, frame: &Frame, function: Sliding) -> Option<Vec<f64>> {
+    if frame.extension != Extension::None {
+        return None;
+    }
+    let mut bounds = Bounds::default();
+    let reach = |at: i64| {
+        let end = frame.shift.look(at);
+        let start = end.saturating_sub(frame.range);
+        let span = bounds.slide(&track.times, |time| *time, start, end);
+        Reach { low: span.start, high: span.end, start, end }
+    };
+    let windows: Vec<Reach> = grid.times().map(reach).collect();
+    function.over(&track.times, &track.values, &windows)
+}
+
 fn slide(
     grid: Grid,
     labels: Labels,
@@ -305,6 +356,7 @@ fn slide(
     let mut column = Column::absent(labels.clone(), grid.len());
     let (mut floats, mut histograms) = (Bounds::default(), Bounds::default());
     let (before, after) = frame.margins();
+    let name = labels.get(METRIC_NAME);
     for (step, at) in grid.times().enumerate() {
         let end = frame.shift.look(at);
         let start = end.saturating_sub(frame.range);
@@ -324,7 +376,7 @@ fn slide(
             end,
             at,
             extension: frame.extension,
-            name: labels.get(METRIC_NAME),
+            name,
         };
         match function(step, &window)? {
             Some(Point::Float(value)) => column.values[step] = value,
