@@ -27,6 +27,8 @@ mod sources;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tier_query_tests;
+#[cfg(test)]
 mod tier_tests;
 mod tiering;
 mod trimming;
