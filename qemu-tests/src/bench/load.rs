@@ -87,7 +87,10 @@ pub fn insist(connection: &mut Connection, body: &[u8]) -> Result<()> {
             200 | 204 => return Ok(()),
             503 => std::thread::sleep(TRY_EVERY),
             _ => {
-                return Err(anyhow!("a body was refused with {status}: {}", String::from_utf8_lossy(&answer)));
+                return Err(anyhow!(
+                    "a body was refused with {status}: {}",
+                    String::from_utf8_lossy(&answer)
+                ));
             }
         }
     }
