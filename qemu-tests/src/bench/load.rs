@@ -36,10 +36,10 @@ pub fn send_steps(
     steps: std::ops::Range<usize>,
 ) -> Result<Duration> {
     let mut waited = Duration::ZERO;
-    let mut connections: Vec<Connection> =
-        fleets.iter().map(|_| Connection::open(address)).collect::<Result<_>>()?;
     for first in steps.clone().step_by(TOGETHER_EVERY) {
         let part = first..(first + TOGETHER_EVERY).min(steps.end);
+        let connections = fleets.iter().map(|_| Connection::open(address));
+        let mut connections = connections.collect::<Result<Vec<_>>>()?;
         let longest = std::thread::scope(|scope| {
             let senders: Vec<_> = fleets
                 .iter_mut()

@@ -112,6 +112,10 @@ pub fn measure() -> Result<Vec<Row>> {
         }
     }
     for question in &QUESTIONS {
+        // Anew: one that was idle while another store was loaded may have been closed.
+        for store in &mut stores {
+            store.connection = store.running.connect()?;
+        }
         compare(&mut stores, question, shape)?;
         ask(&mut stores, question, shape)?;
         let figures: [(&str, fn(&Store) -> f64); 3] = [
@@ -216,7 +220,7 @@ fn compare(stores: &mut [Store], question: &Question, shape: Shape) -> Result<()
         }
     }
     ensure!(question.series >= answers[0].len(), "{} answers with too many series", question.query);
-    ensure!(answers[0].values().any(|series| series.len() > 100), "{} has no answer", question.query);
+    ensure!(answers[0].values().any(|series| series.len() > 50), "{} has no answer", question.query);
     Ok(())
 }
 

@@ -98,6 +98,8 @@ impl Program {
             Kind::VictoriaMetrics => {
                 command.arg(format!("-storageDataPath={}", data.display()));
                 command.arg(format!("-httpListenAddr={address}")).arg("-retentionPeriod=100y");
+                // It would close the connection that is measured after two minutes.
+                command.arg("-http.connTimeout=1h");
             }
             Kind::Prometheus => {
                 let config = room.join("prometheus.yml");
