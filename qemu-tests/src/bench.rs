@@ -8,11 +8,18 @@ pub mod bodies;
 pub mod boot;
 pub mod collector;
 pub mod connection;
+pub mod growth;
 pub mod ingest;
+pub mod kills;
+pub mod load;
 pub mod memory;
 pub mod plain_debian;
 pub mod process;
+pub mod queries;
+pub mod resident;
+pub mod rest;
 pub mod sizes;
+pub mod stores;
 
 use anyhow::Result;
 
@@ -20,9 +27,14 @@ use anyhow::Result;
 pub type Measure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All of them, the quick ones first.
-pub const MEASURES: [Measure; 5] = [
+pub const MEASURES: [Measure; 10] = [
     ("sizes", sizes::measure),
     ("ingest", ingest::measure),
+    ("queries", queries::measure),
+    ("rest", rest::measure),
+    ("kills", kills::measure),
+    ("resident", resident::measure),
+    ("growth", growth::measure),
     ("collector", collector::measure),
     ("memory", memory::measure),
     ("boot", boot::measure),

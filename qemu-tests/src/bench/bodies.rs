@@ -1,11 +1,10 @@
 //! Remote-write bodies like those of a fleet of hosts: the names and the behaviour of node_exporter's
 //! series, from a seeded generator, so that every run and every store gets the same bytes.
+//!
+//! Bodies are made when they are sent, so that a run of any length takes the memory of its series alone.
 
 use anyhow::Result;
 use vakt_wire::remote_write::{TimeSeries, encode};
-
-/// Hosts in the fleet.
-pub const HOSTS: usize = 50;
 
 /// Series of a host.
 pub const SERIES: usize = 200;
@@ -13,17 +12,14 @@ pub const SERIES: usize = 200;
 /// How many of them are node_cpu_seconds_total: eight processors with eight modes.
 pub const CPU_SERIES: usize = 64;
 
-/// Times that every host is scraped: 75 minutes at [`STEP_MS`].
-pub const STEPS: usize = 300;
-
 /// Milliseconds between two scrapes.
 pub const STEP_MS: i64 = 15_000;
 
 /// Connections, each with hosts of its own, so that every series arrives in order.
 pub const CONNECTIONS: usize = 5;
 
-/// Samples of all bodies together.
-pub const SAMPLES: usize = HOSTS * SERIES * STEPS;
+/// Hosts of one body: with the load's usual size of 2,000 samples a request.
+const HOSTS_A_BODY: usize = 10;
 
 const SEED: u64 = 0x7661_6b74;
 const MODES: [&str; 8] = ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"];
@@ -109,7 +105,6 @@ enum Behaviour {
 }
 
 struct Series {
-    labels: Vec<(String, String)>,
     behaviour: Behaviour,
     value: f64,
 }
@@ -147,38 +142,95 @@ impl Series {
     }
 }
 
-/// The bodies of each connection, in the order in which they are sent: ten hosts' scrape each. The last
-/// scrape is at `end_ms`.
-///
-/// # Errors
-/// When a body cannot be compressed, which none of this size fails at.
-pub fn bodies(end_ms: i64) -> Result<Vec<Vec<Vec<u8>>>> {
-    let mut random = Random(SEED);
-    let hosts_each = HOSTS / CONNECTIONS;
-    (0..CONNECTIONS)
-        .map(|connection| {
-            let first = connection * hosts_each;
-            let mut fleet: Vec<Series> =
-                (first..first + hosts_each).flat_map(|index| host(index, &mut random)).collect();
-            let body = |step: usize| {
-                let at = end_ms - (STEPS - 1 - step) as i64 * STEP_MS;
-                let scrape: Vec<TimeSeries> = fleet
-                    .iter_mut()
-                    .map(|series| TimeSeries {
-                        samples: vec![(series.step(&mut random), at)],
-                        labels: series.labels.clone(),
-                    })
-                    .collect();
-                Ok(encode(&scrape)?)
-            };
-            (0..STEPS).map(body).collect()
-        })
-        .collect()
+/// How large a fleet is, and how long it is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Hosts, a multiple of [`CONNECTIONS`].
+    pub hosts: usize,
+    /// Times that each is scraped.
+    pub steps: usize,
+    /// When it is scraped last, in milliseconds since the epoch.
+    pub end_ms: i64,
 }
 
-/// [`SERIES`] series of one host.
-fn host(index: usize, random: &mut Random) -> Vec<Series> {
-    let instance = format!("host-{index:03}.example.org:9100");
+impl Shape {
+    /// Series of all hosts.
+    pub fn series(&self) -> usize {
+        self.hosts * SERIES
+    }
+
+    /// Samples of all bodies together.
+    pub fn samples(&self) -> usize {
+        self.series() * self.steps
+    }
+
+    /// When a step is, in milliseconds since the epoch.
+    pub fn at_ms(&self, step: usize) -> i64 {
+        self.end_ms - (self.steps as i64 - 1 - step as i64) * STEP_MS
+    }
+
+    /// The fleet of each connection.
+    pub fn fleets(&self) -> Vec<Fleet> {
+        let each = self.hosts / CONNECTIONS;
+        (0..CONNECTIONS).map(|connection| Fleet::new(connection, each)).collect()
+    }
+}
+
+/// The hosts of one connection.
+pub struct Fleet {
+    series: Vec<Series>,
+    scrapes: Vec<Vec<TimeSeries>>,
+    random: Random,
+}
+
+impl Fleet {
+    /// The `hosts` hosts of a connection, each of which begins anew.
+    pub fn new(connection: usize, hosts: usize) -> Fleet {
+        let mut random = Random(SEED ^ (connection as u64) << 32);
+        let (mut series, mut all) = (Vec::new(), Vec::new());
+        for index in connection * hosts..(connection + 1) * hosts {
+            for (labels, one) in host(index, &mut random) {
+                all.push(TimeSeries { labels, samples: vec![(0.0, 0)] });
+                series.push(one);
+            }
+        }
+        let scrapes = all.chunks(HOSTS_A_BODY * SERIES).map(<[TimeSeries]>::to_vec).collect();
+        Fleet { series, scrapes, random }
+    }
+
+    /// Adds a label to every series.
+    pub fn label(mut self, name: &str, value: &str) -> Fleet {
+        let all = self.scrapes.iter_mut().flatten();
+        all.for_each(|one| one.labels.push((name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Series of all its hosts.
+    pub fn series(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The bodies of the next scrape, each made when it is its turn.
+    pub fn scrape(&mut self, at_ms: i64) -> impl Iterator<Item = Result<Vec<u8>>> + '_ {
+        let mut series = self.series.iter_mut();
+        let random = &mut self.random;
+        self.scrapes.iter_mut().map(move |scrape| {
+            for (sent, one) in scrape.iter_mut().zip(&mut series) {
+                sent.samples[0] = (one.step(random), at_ms);
+            }
+            Ok(encode(scrape)?)
+        })
+    }
+}
+
+/// The label `instance` of a host.
+pub fn instance(index: usize) -> String {
+    format!("host-{index:03}.example.org:9100")
+}
+
+/// [`SERIES`] series of one host, each with its labels.
+fn host(index: usize, random: &mut Random) -> Vec<(Vec<(String, String)>, Series)> {
+    let instance = instance(index);
     let mut all = Vec::with_capacity(SERIES);
     let mut add = |name: String, extra: &[(&str, &str)], behaviour: Behaviour| {
         let mut labels = vec![("__name__".into(), name)];
@@ -189,7 +241,7 @@ fn host(index: usize, random: &mut Random) -> Vec<Series> {
             Behaviour::Pages(_) => random.below(1 << 21) * 4096.0,
             Behaviour::Seconds(_) | Behaviour::Counter(_) => random.below(1 << 24),
         };
-        all.push(Series { labels, behaviour, value });
+        all.push((labels, Series { behaviour, value }));
     };
     for cpu in 0..8 {
         for (at, mode) in MODES.iter().enumerate() {
@@ -237,6 +289,7 @@ fn host(index: usize, random: &mut Random) -> Vec<Series> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test ends on what it does not expect")]
 mod tests {
     use super::*;
 
@@ -244,7 +297,18 @@ mod tests {
     fn a_host_has_as_many_series_as_is_said_and_all_differ() {
         let series = host(7, &mut Random(SEED));
         assert_eq!(series.len(), SERIES);
-        let names: std::collections::BTreeSet<_> = series.iter().map(|one| &one.labels).collect();
+        let names: std::collections::BTreeSet<_> = series.iter().map(|(labels, _)| labels).collect();
         assert_eq!(names.len(), SERIES);
+    }
+
+    #[test]
+    fn a_fleet_is_scraped_in_bodies_of_ten_hosts_and_the_same_in_every_run() {
+        let shape = Shape { hosts: 60, steps: 3, end_ms: 1_000_000 };
+        assert_eq!((shape.samples(), shape.at_ms(0), shape.at_ms(2)), (36_000, 970_000, 1_000_000));
+        let bodies = |mut fleet: Fleet| fleet.scrape(5).map(Result::unwrap).collect::<Vec<_>>();
+        let first = bodies(shape.fleets().remove(4));
+        assert_eq!((shape.fleets().len(), first.len()), (CONNECTIONS, 2));
+        assert_eq!(bodies(shape.fleets().remove(4)), first);
+        assert_ne!(bodies(shape.fleets().remove(3)), first);
     }
 }

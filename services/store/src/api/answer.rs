@@ -1,5 +1,6 @@
 //! Answers in Prometheus' JSON, to the byte.
 
+use super::number::{number, timestamp};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
@@ -124,8 +125,17 @@ pub fn range(value: &Value, grid: Grid) -> Vec<u8> {
             row(&Labels::empty(), points, std::iter::empty(), &mut out);
         }
         Value::Vector(columns) => {
+            let heads = Heads::of(grid);
             for (index, column) in columns.iter().enumerate() {
                 comma(index, &mut out);
+                if column.histograms.is_empty() {
+                    out.extend_from_slice(b"{\"metric\":");
+                    labels(&column.labels, &mut out);
+                    out.extend_from_slice(b",\"values\":[");
+                    heads.points(&column.values, &mut out);
+                    out.extend_from_slice(b"]}");
+                    continue;
+                }
                 let points = grid.times().zip(column.values.iter().copied());
                 let histograms = grid.times().zip(&column.histograms);
                 let histograms = histograms.filter_map(|(time, place)| Some((time, &**place.as_ref()?)));
@@ -220,49 +230,44 @@ fn point(time: i64, value: f64, out: &mut Vec<u8>) {
     out.push(b'[');
     timestamp(time, out);
     out.extend_from_slice(b",\"");
-    out.extend_from_slice(number(value).as_bytes());
+    number(value, out);
     out.extend_from_slice(b"\"]");
 }
 
-/// Seconds; the fraction, when there is one, with three digits (Prometheus' `MarshalTimestamp`).
-pub(super) fn timestamp(time: i64, out: &mut Vec<u8>) {
-    let (sign, magnitude) = if time < 0 { ("-", time.unsigned_abs()) } else { ("", time.unsigned_abs()) };
-    let (seconds, millis) = (magnitude / 1000, magnitude % 1000);
-    let text = if millis == 0 { format!("{sign}{seconds}") } else { format!("{sign}{seconds}.{millis:03}") };
-    out.extend_from_slice(text.as_bytes());
+/// How each point of a grid begins, `[TIME,"`: the same in every row.
+struct Heads {
+    text: Vec<u8>,
+    ends: Vec<usize>,
 }
 
-/// A value as Prometheus' `MarshalFloat` writes it: as Go's shortest `f` form, with an exponent below 1e-6 and from
-/// 1e21 on.
-pub(super) fn number(value: f64) -> String {
-    let magnitude = value.abs();
-    if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        return crate::promql::exponent(value);
+impl Heads {
+    fn of(grid: Grid) -> Heads {
+        let mut heads = Heads { text: Vec::new(), ends: vec![0] };
+        for time in grid.times() {
+            heads.text.push(b'[');
+            timestamp(time, &mut heads.text);
+            heads.text.extend_from_slice(b",\"");
+            heads.ends.push(heads.text.len());
+        }
+        heads
     }
-    crate::promql::plain_number(value)
+
+    /// The points of a row that are there, between commas.
+    fn points(&self, values: &[f64], out: &mut Vec<u8>) {
+        let there = self.ends.windows(2).zip(values).filter(|(_, value)| !is_absent(**value));
+        for (index, (ends, value)) in there.enumerate() {
+            comma(index, out);
+            out.extend_from_slice(&self.text[ends[0]..ends[1]]);
+            number(*value, out);
+            out.extend_from_slice(b"\"]");
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::promql::Column;
-
-    #[test]
-    fn numbers_are_written_as_go_writes_them() {
-        let check = |value: f64, expected| assert_eq!(number(value), expected);
-        check(0.0, "0");
-        check(-0.0, "-0");
-        check(1.0, "1");
-        check(0.1 + 0.2, "0.30000000000000004");
-        check(1e20, "100000000000000000000");
-        check(1e21, "1e+21");
-        check(1.5e-7, "1.5e-07");
-        check(1e-6, "0.000001");
-        check(1e300, "1e+300");
-        check(f64::NAN, "NaN");
-        check(f64::INFINITY, "+Inf");
-        check(f64::NEG_INFINITY, "-Inf");
-    }
 
     #[test]
     fn an_instant_vector_is_prometheus_json() {

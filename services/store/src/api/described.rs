@@ -49,7 +49,7 @@ impl Api {
                         .take(left)
                         .map(|exemplar| {
                             let labels: BTreeMap<String, String> = exemplar.labels.into_iter().collect();
-                            let value = super::answer::number(exemplar.value);
+                            let value = super::number::text(exemplar.value);
                             json!({ "labels": labels, "value": value, "timestamp": exemplar.time as f64 / 1000.0 })
                         })
                         .collect();

@@ -85,7 +85,7 @@ fn text(series: &BTreeMap<Labels, (i64, f64)>) -> String {
             inside.push("instance=\"\"".into());
         }
         let head = if inside.first().is_some_and(|first| *first == quoted_name(name)) { "" } else { name };
-        let _ = writeln!(out, "{head}{{{}}} {} {time}", inside.join(","), answer::number(*value));
+        let _ = writeln!(out, "{head}{{{}}} {} {time}", inside.join(","), super::number::text(*value));
     }
     out
 }

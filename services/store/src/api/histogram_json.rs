@@ -1,6 +1,7 @@
 //! Native histograms in Prometheus' JSON.
 
-use super::answer::{comma, number, timestamp};
+use super::answer::comma;
+use super::number::{text as number, timestamp};
 use crate::histogram::{Bucket, Histogram};
 
 /// `[time,{"count":"…","sum":"…","buckets":[[bounds,"lower","upper","count"],…]}]`, empty buckets left out.

@@ -27,7 +27,7 @@ impl Api {
 fn tree(expr: &Expr) -> Value {
     match expr {
         Expr::Number { value, .. } => {
-            json!({ "type": "numberLiteral", "val": super::answer::number(*value) })
+            json!({ "type": "numberLiteral", "val": super::number::text(*value) })
         }
         Expr::Text { value, .. } => json!({ "type": "stringLiteral", "val": value }),
         Expr::Paren { inner, .. } => json!({ "type": "parenExpr", "expr": tree(inner) }),

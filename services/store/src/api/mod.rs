@@ -13,6 +13,7 @@ mod form;
 mod histogram_json;
 mod language;
 mod metrics;
+mod number;
 pub mod permission;
 mod query;
 mod read_stream;

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Snapshot};
 use crate::promql::syntax::{Expr, Kind, kind_of, selector, type_name};
 use crate::promql::{self, Grid, Level, Outcome, QueryError, Selection, Source, Track};
 use crate::series::{Labels, Matcher};
-use crate::tiers::Aspect;
+use crate::tiers::{Aspect, Grain};
 
 /// Steps that a range query may have, as in Prometheus.
 const POINTS_MAX: i64 = 11_000;
@@ -43,8 +43,20 @@ impl Selection for Snapshot<'_> {
             .map_err(|error| QueryError::Internal(error.to_string()))
     }
 
-    fn coarsen(&mut self, needed_ms: i64, aspect: Aspect) {
-        Snapshot::coarsen(self, needed_ms, aspect);
+    fn coarsen(&mut self, grain: Grain) -> bool {
+        Snapshot::coarsen(self, grain)
+    }
+
+    fn read_buckets(
+        &mut self,
+        index: usize,
+        from: i64,
+        to: i64,
+        aspect: Aspect,
+    ) -> Result<Track, QueryError> {
+        Snapshot::read_buckets(self, index, from, to, aspect)
+            .map(Track::from)
+            .map_err(|error| QueryError::Internal(error.to_string()))
     }
 }
 

@@ -5,6 +5,7 @@
 //! removal, or by a rename to `.bad` when it is corrupt. Blocks of higher sequence numbers were written
 //! later and win where two hold the same time of the same series.
 
+mod decoded;
 mod format;
 mod index;
 mod name;
@@ -12,9 +13,10 @@ mod reader;
 mod row;
 mod writer;
 
+pub use decoded::Decoded;
 pub use format::BlockError;
 pub use name::BlockName;
-pub use reader::{Block, ColumnCache};
+pub use reader::{Block, ColumnCache, Shared};
 pub use writer::BlockWriter;
 
 /// The folder of the blocks.

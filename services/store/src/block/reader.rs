@@ -3,8 +3,10 @@
 //! Memory: 16 bytes a series, and one file descriptor a block.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::decoded::{Decoded, Piece, Row as DecodedRow};
 use super::format::{BlockError, FOOTER_BYTES, Footer, HEADER_BYTES, PartError, read_header};
 use super::row::{Chunk, Kind, Times, directory_bytes, read_directory};
 use super::{BlockName, index};
@@ -37,6 +39,7 @@ pub struct Block {
     /// Sorted by series.
     rows: Vec<Row>,
     bad: AtomicBool,
+    serial: u64,
 }
 
 /// The time column that was decoded last: neighbouring rows mostly share theirs.
@@ -44,6 +47,20 @@ pub struct Block {
 pub struct ColumnCache {
     place: Option<(BlockName, u64)>,
     times: Vec<i64>,
+    /// Those of the piece that was kept last.
+    kept: Option<Arc<[i64]>>,
+}
+
+/// How many blocks were opened so far.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// Where the pieces of one query come from and go to.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    /// All pieces.
+    pub decoded: &'a Decoded,
+    /// The query's number.
+    pub query: u64,
 }
 
 impl Block {
@@ -84,7 +101,8 @@ impl Block {
         })
         .map_err(|error| corrupt(footer.index_offset, error))?;
         rows.sort_unstable_by_key(|row| row.id);
-        Ok(Block { name, file, file_bytes, base, footer, rows, bad: AtomicBool::new(false) })
+        let serial = OPENED.fetch_add(1, Ordering::Relaxed);
+        Ok(Block { name, file, file_bytes, base, footer, rows, bad: AtomicBool::new(false), serial })
     }
 
     /// The oldest and the newest sample's time.
@@ -148,8 +166,45 @@ impl Block {
         aspect: Aspect,
         cache: &mut ColumnCache,
     ) -> Result<Samples, BlockError> {
-        let mut samples = Samples::default();
-        let Ok(at) = self.rows.binary_search_by_key(&id, |row| row.id) else { return Ok(samples) };
+        let mut samples = self.read_chunks(id, (from, to), aspect, cache)?.0;
+        samples.clip(from, to);
+        Ok(samples)
+    }
+
+    /// As [`Block::read_aspect`], from what other queries decoded where that is kept.
+    ///
+    /// # Errors
+    /// As [`Block::read`].
+    pub fn read_shared(
+        &self,
+        id: SeriesId,
+        (from, to): (i64, i64),
+        aspect: Aspect,
+        cache: &mut ColumnCache,
+        shared: Shared<'_>,
+    ) -> Result<Samples, BlockError> {
+        let row = DecodedRow { block: self.serial, id, aspect };
+        if let Some(piece) = shared.decoded.get(row, from, to, shared.query) {
+            return Ok(piece.within(from, to));
+        }
+        let (mut samples, covered) = self.read_chunks(id, (from, to), aspect, cache)?;
+        if let Some(piece) = Piece::of(&samples, (from, to), covered, &mut cache.kept) {
+            shared.decoded.put(row, piece, shared.query);
+        }
+        samples.clip(from, to);
+        Ok(samples)
+    }
+
+    /// The samples of all chunks of a row that reach into a span, and the span in which the row has no others.
+    fn read_chunks(
+        &self,
+        id: SeriesId,
+        (from, to): (i64, i64),
+        aspect: Aspect,
+        cache: &mut ColumnCache,
+    ) -> Result<(Samples, (i64, i64)), BlockError> {
+        let (mut samples, mut covered) = (Samples::default(), (i64::MIN, i64::MAX));
+        let Ok(at) = self.rows.binary_search_by_key(&id, |row| row.id) else { return Ok((samples, covered)) };
         let row = self.rows[at];
         let mut bytes = self.bytes(row.offset, ROW_READ_BYTES.min(row.length as usize))?;
         let corrupt = |error: PartError| self.corrupt(row.offset, &error);
@@ -160,7 +215,15 @@ impl Block {
         }
         let chunks = read_directory(&bytes, self.base).map_err(corrupt)?;
         let body = bytes.split_off(head.min(bytes.len()));
-        for chunk in chunks.iter().filter(|chunk| chunk.oldest <= to && chunk.newest >= from) {
+        for chunk in &chunks {
+            if chunk.newest < from {
+                covered.0 = covered.0.max(chunk.newest.saturating_add(1));
+                continue;
+            }
+            if chunk.oldest > to {
+                covered.1 = covered.1.min(chunk.oldest.saturating_sub(1));
+                continue;
+            }
             let values_at = row.offset + (head + chunk.values_offset) as u64;
             let values = match body.get(chunk.values_offset..chunk.values_offset + chunk.values_bytes) {
                 Some(values) => values.to_vec(),
@@ -187,8 +250,7 @@ impl Block {
                 }
             }
         }
-        samples.clip(from, to);
-        Ok(samples)
+        Ok((samples, covered))
     }
 
     /// Decodes a chunk's times into the cache.

@@ -12,7 +12,7 @@ use crate::deletions::DELETIONS_MAX;
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::series::{MatchOp, Matcher};
-use crate::tiers::Aspect;
+use crate::tiers::{Aspect, Grain};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -251,10 +251,10 @@ fn of_a_tier_that_outlived_its_blocks_the_buckets_go() {
     engine.delete(&chosen(&(0..=0)), start + 60_000, start + 120_000).unwrap();
     let buckets = |engine: &Engine| -> BTreeMap<u8, (usize, f64)> {
         let mut snapshot = engine.select(&[], start, start + 86_400_000);
-        snapshot.coarsen(60_000, Aspect::Count);
+        snapshot.coarsen(Grain::Multiples(60_000));
         (0..snapshot.len())
             .map(|index| {
-                let samples = snapshot.read(index, i64::MIN, i64::MAX).unwrap();
+                let samples = snapshot.read_buckets(index, i64::MIN, i64::MAX, Aspect::Count).unwrap();
                 let n = snapshot.labels(index).get("n").parse().unwrap();
                 (n, (samples.len(), samples.values.iter().sum()))
             })

@@ -9,7 +9,7 @@ use super::{Engine, Opened};
 use crate::block::BlockError;
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
-use crate::tiers::Aspect;
+use crate::tiers::{Aspect, Grain};
 
 /// Places in each file that are tried.
 const PLACES: usize = 150;
@@ -44,10 +44,15 @@ fn open(disk: &SimulatedDisk) -> (Arc<Engine>, Opened) {
 fn read_once(engine: &Engine, coarse: Option<i64>) -> Result<Model, BlockError> {
     let mut found = Model::new();
     let mut snapshot = engine.select(&[], i64::MIN, i64::MAX);
-    coarse.into_iter().for_each(|width| snapshot.coarsen(width, Aspect::Last));
+    if let Some(width) = coarse {
+        snapshot.coarsen(Grain::Multiples(width));
+    }
     for index in 0..snapshot.len() {
         let n: u8 = snapshot.labels(index).get("n").parse().unwrap();
-        let samples = snapshot.read(index, i64::MIN, i64::MAX)?;
+        let samples = match coarse {
+            Some(_) => snapshot.read_buckets(index, i64::MIN, i64::MAX, Aspect::Last)?,
+            None => snapshot.read(index, i64::MIN, i64::MAX)?,
+        };
         found.extend(
             samples.times.iter().zip(&samples.values).map(|(time, value)| ((n, *time), value.to_bits())),
         );

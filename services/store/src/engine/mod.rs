@@ -31,6 +31,8 @@ mod sources;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tier_query_tests;
+#[cfg(test)]
 mod tier_tests;
 mod tiering;
 mod trimming;
@@ -39,7 +41,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::block::{Block, BlockName};
+use crate::block::{Block, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::deletions::Deletions;
 use crate::disk::Disk;
@@ -157,6 +159,8 @@ pub struct Engine {
     work: Mutex<()>,
     /// Held by who changes the list of deletions.
     deleting: Mutex<()>,
+    /// What queries decoded, for the next ones.
+    decoded: Decoded,
     /// Rung when a window is due.
     bell: Condvar,
     stopping: AtomicBool,

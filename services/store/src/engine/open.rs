@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::sources::Sources;
 use super::{Clock, Engine, Keep, Settings, State};
-use crate::block::{self, Block, BlockError, BlockName};
+use crate::block::{self, Block, BlockError, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::deletions::file;
 use crate::disk::Disk;
@@ -91,6 +91,7 @@ impl Engine {
         let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
         let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
         let [flushing, work, deleting] = [(); 3].map(Mutex::new);
+        let decoded = Decoded::default();
         let engine = Engine {
             disk,
             settings,
@@ -101,6 +102,7 @@ impl Engine {
             started,
             wal,
             state,
+            decoded,
             flushing,
             work,
             deleting,

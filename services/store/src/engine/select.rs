@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::block::{Block, BlockError, BlockName, ColumnCache};
+use crate::block::{Block, BlockError, BlockName, ColumnCache, Shared};
 use crate::deletions::Deletions;
 use crate::hot::{Hot, HotSeries};
 use crate::samples::{STALE_NAN, Samples};
 use crate::series::{Labels, Matcher, SeriesId};
-use crate::tiers::{Aspect, Tier};
+use crate::tiers::{Aspect, Grain, Tier};
 
 /// The series that matched, with everything needed to read them outside the lock.
 pub struct Snapshot<'a> {
@@ -18,12 +18,14 @@ pub struct Snapshot<'a> {
     frozen: Option<Arc<Hot>>,
     blocks: Vec<Arc<Block>>,
     caches: Vec<ColumnCache>,
-    /// Tiers that overlap, and what a coarse reading uses of them.
+    /// Tiers that overlap, which of them stand for samples that are gone, and which a coarse reading uses.
     tiers: Vec<Arc<Block>>,
-    used: Vec<UsedTier>,
-    aspect: Aspect,
+    left: Vec<UsedTier>,
+    coarse: Vec<UsedTier>,
     now: i64,
     deletions: Arc<Deletions>,
+    /// Its number among the readers of what was decoded.
+    query: u64,
     /// All blocks, those that do not overlap too.
     spans: Vec<(BlockName, (i64, i64))>,
     /// The oldest and newest time of the hot window.
@@ -32,11 +34,21 @@ pub struct Snapshot<'a> {
     frozen_span: Option<(i64, i64)>,
 }
 
-/// A tier that stands for its partition's samples up to its newest bucket.
+/// A tier that stands for its partition's samples after a time and up to its newest bucket.
 struct UsedTier {
     block: Arc<Block>,
     cache: ColumnCache,
+    after: i64,
     newest: i64,
+}
+
+/// How a series is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// As samples.
+    Samples,
+    /// By this number of buckets, where there are some.
+    Buckets(Aspect),
 }
 
 impl Engine {
@@ -74,8 +86,8 @@ impl Engine {
         let expired =
             |tier: &Arc<Block>| !spans.iter().any(|(name, _)| name.partition == tier.name.partition);
         let left = tiers.iter().filter(|tier| expired(tier) && !finer(&tiers, tier)).cloned();
-        let used = left.map(UsedTier::new).collect();
-        let (aspect, deletions) = (Aspect::Last, state.deletions.clone());
+        let left = left.map(|tier| UsedTier::new(tier, (i64::MIN, i64::MAX))).collect();
+        let deletions = state.deletions.clone();
         drop(state);
         let mut snapshot = Snapshot {
             engine: self,
@@ -84,10 +96,11 @@ impl Engine {
             blocks,
             caches,
             tiers,
-            used,
-            aspect,
+            left,
+            coarse: Vec::new(),
             now,
             deletions,
+            query: self.decoded.query(),
             hot_span,
             frozen_span,
             spans,
@@ -115,8 +128,8 @@ fn finer(tiers: &[Arc<Block>], than: &Arc<Block>) -> bool {
 }
 
 impl UsedTier {
-    fn new(block: Arc<Block>) -> UsedTier {
-        UsedTier { newest: block.span().1, block, cache: ColumnCache::default() }
+    fn new(block: Arc<Block>, (after, up_to): (i64, i64)) -> UsedTier {
+        UsedTier { after, newest: block.span().1.min(up_to), block, cache: ColumnCache::default() }
     }
 }
 
@@ -149,21 +162,25 @@ impl Snapshot<'_> {
         in_part && self.read(index, from, to).map_or(true, |samples| !samples.is_empty())
     }
 
-    /// Lets later reads take tiers whose buckets are not wider than `needed_ms`, and of their buckets this aspect; samples
-    /// that no tier covers are read as they are (as 1 each when counts are asked for). A tier is not taken while anything
-    /// newer than it reaches back into its time.
-    pub fn coarsen(&mut self, needed_ms: i64, aspect: Aspect) {
-        self.aspect = aspect;
-        let Some(widest) = Tier::within(needed_ms) else { return };
+    /// Chooses for each partition the coarsest tier whose buckets can stand for samples in windows that lie so. A tier is
+    /// not taken while anything newer than it reaches back into its time. Returns whether there is any, or one that is all
+    /// that is left of its time: [`Snapshot::read_buckets`] then has something to give.
+    pub fn coarsen(&mut self, grain: Grain) -> bool {
         let partitions: BTreeSet<i64> = self.blocks.iter().map(|block| block.name.partition).collect();
+        let mut coarse: Vec<UsedTier> = Vec::new();
         for partition in partitions {
-            let mine = |tier: &&Arc<Block>| {
-                tier.name.partition == partition && tier.name.tier <= Some(widest) && self.covers(tier)
+            let mine = |tier: &&Arc<Block>| tier.name.partition == partition && self.covers(tier);
+            let allowed = |tier: &Arc<Block>| {
+                let bounds = tier.name.tier.and_then(|width| grain.allows(width))?;
+                Some(UsedTier::new(tier.clone(), bounds)).filter(|used| used.after < used.newest)
             };
-            if let Some(tier) = self.tiers.iter().filter(mine).max_by_key(|tier| tier.name.tier) {
-                self.used.push(UsedTier::new(tier.clone()));
-            }
+            let fit = self.tiers.iter().filter(mine).filter_map(allowed);
+            coarse.extend(fit.max_by_key(|used| used.block.name.tier));
         }
+        let whole = (i64::MIN, i64::MAX);
+        coarse.extend(self.left.iter().map(|used| UsedTier::new(used.block.clone(), whole)));
+        self.coarse = coarse;
+        !self.coarse.is_empty()
     }
 
     /// Whether nothing that is newer than a tier reaches back into its time.
@@ -200,45 +217,88 @@ impl Snapshot<'_> {
     /// # Errors
     /// [`BlockError`]; a corrupt block has been set aside, so that another snapshot reads what is left.
     pub fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Samples, BlockError> {
+        self.read_as(index, (from, to), Reading::Samples)
+    }
+
+    /// As [`Snapshot::read`], by the buckets that [`Snapshot::coarsen`] chose: one number of each, at its end. Samples that
+    /// no tier covers are read as they are (as 1 each when counts are asked for).
+    ///
+    /// # Errors
+    /// As [`Snapshot::read`].
+    pub fn read_buckets(
+        &mut self,
+        index: usize,
+        from: i64,
+        to: i64,
+        aspect: Aspect,
+    ) -> Result<Samples, BlockError> {
+        self.read_as(index, (from, to), Reading::Buckets(aspect))
+    }
+
+    fn read_as(&mut self, index: usize, (from, to): (i64, i64), how: Reading) -> Result<Samples, BlockError> {
         let (id, labels, hot) = &self.series[index];
         let rule = self.engine.keep.rule_of(labels);
         let kept = self.now.saturating_sub(rule.unwrap_or(self.engine.keep.otherwise_ms));
         let (asked, from) = (from, from.max(kept));
         let mut samples = Samples::default();
         let gone = self.deletions.of(labels);
-        for used in &mut self.used {
+        let shared = Shared { decoded: &self.engine.decoded, query: self.query };
+        let (used, aspect) = match how {
+            Reading::Samples => (&mut self.left, Aspect::Last),
+            Reading::Buckets(aspect) => (&mut self.coarse, aspect),
+        };
+        // A bucket of which only a part is gone stands for nothing, where the samples are still there.
+        let has_samples =
+            |tier: &Block| self.blocks.iter().any(|block| block.name.partition == tier.name.partition);
+        let stands = |tier: &Block| !gone.touches(&tier.name, tier.span()) || !has_samples(tier);
+        for used in used.iter_mut().filter(|used| stands(&used.block)) {
             let width = used.block.name.tier.unwrap_or(Tier::Minute);
             let kept = rule.unwrap_or_else(|| self.engine.tier_retention_ms(width));
-            let first = asked.max(self.now.saturating_sub(kept));
+            let first = asked.max(self.now.saturating_sub(kept)).max(used.after.saturating_add(1));
             let mut part = used
                 .block
-                .read_aspect(*id, first, to.min(used.newest), self.aspect, &mut used.cache)
+                .read_shared(*id, (first, to.min(used.newest)), aspect, &mut used.cache, shared)
                 .inspect_err(|error| self.engine.distrust(&used.block, error))?;
             gone.cut(&used.block.name, &mut part);
-            samples.overlay(&part);
+            lay(&mut samples, part);
         }
         for (block, cache) in self.blocks.iter().zip(&mut self.caches) {
-            let tier = self.used.iter().find(|used| used.block.name.partition == block.name.partition);
-            let from = tier.map_or(from, |used| from.max(used.newest.saturating_add(1)));
-            if block.span().0 <= to && block.span().1 >= from {
+            let of_partition = |used: &&UsedTier| used.block.name.partition == block.name.partition;
+            let tier = used.iter().find(|used| of_partition(used) && stands(&used.block));
+            // What comes before the tier's part, and what comes after it.
+            let parts = match tier {
+                None => [Some((from, to)), None],
+                Some(used) => {
+                    [Some((from, to.min(used.after))), Some((from.max(used.newest.saturating_add(1)), to))]
+                }
+            };
+            for (from, to) in parts.into_iter().flatten() {
+                if from > to || block.span().0 > to || block.span().1 < from {
+                    continue;
+                }
                 let mut part = block
-                    .read(*id, from, to, cache)
+                    .read_shared(*id, (from, to), Aspect::Last, cache, shared)
                     .inspect_err(|error| self.engine.distrust(block, error))?;
                 gone.cut(&block.name, &mut part);
-                count_each(&mut part, self.aspect);
-                samples.overlay(&part);
+                count_each(&mut part, aspect);
+                lay(&mut samples, part);
             }
         }
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.get(*id));
         for series in frozen.into_iter().chain(hot) {
             let mut newer = series.samples();
             newer.clip(from, to);
-            count_each(&mut newer, self.aspect);
-            samples.overlay(&newer);
+            count_each(&mut newer, aspect);
+            lay(&mut samples, newer);
         }
         self.engine.counters.query_samples.add(samples.len() as u64);
         Ok(samples)
     }
+}
+
+/// Lays samples over older ones.
+fn lay(samples: &mut Samples, newer: Samples) {
+    if samples.is_empty() { *samples = newer } else { samples.overlay(&newer) }
 }
 
 /// Where counts are asked for, a sample that no tier covers counts as one; a marker of staleness as none.

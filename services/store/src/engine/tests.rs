@@ -14,7 +14,7 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::histogram::Histogram;
 use crate::ingest::WriteRequest;
 use crate::samples::STALE_NAN;
-use crate::tiers::Aspect;
+use crate::tiers::{Aspect, Grain};
 
 /// The clock of these tests.
 pub(super) const NOW: i64 = 1_700_000_000_000;
@@ -90,10 +90,10 @@ pub(super) fn contents(engine: &Engine, from: i64, to: i64) -> Model {
 pub(super) fn counted(engine: &Engine, width: i64) -> BTreeMap<u8, u64> {
     let mut found = BTreeMap::new();
     let mut snapshot = engine.select(&[], i64::MIN, i64::MAX);
-    snapshot.coarsen(width, Aspect::Count);
+    snapshot.coarsen(Grain::Multiples(width));
     for index in 0..snapshot.len() {
         let n: u8 = snapshot.labels(index).get("n").parse().unwrap();
-        let samples = snapshot.read(index, i64::MIN, i64::MAX).unwrap();
+        let samples = snapshot.read_buckets(index, i64::MIN, i64::MAX, Aspect::Count).unwrap();
         let counts = samples.values.iter().filter(|value| value.to_bits() != STALE_NAN);
         let count = counts.sum::<f64>() as u64;
         if n < 4 && count > 0 {

@@ -6,7 +6,7 @@ use super::tests::{CENTURY_MS, NOW, settings, write};
 use super::{Engine, Settings};
 use crate::disk::simulated::SimulatedDisk;
 use crate::samples::Samples;
-use crate::tiers::{Aspect, Tier, fold};
+use crate::tiers::{Aspect, Grain, Tier, fold};
 
 /// 60 days ago, 8 hours of a sample each 10 s: a partition that is over.
 const START: i64 = NOW - 60 * 86_400_000;
@@ -23,10 +23,13 @@ fn samples() -> Vec<(u8, i64, u64)> {
 
 fn read(engine: &Engine, coarse: Option<(i64, Aspect)>) -> Samples {
     let mut snapshot = engine.select(&[], i64::MIN, i64::MAX);
-    if let Some((width, aspect)) = coarse {
-        snapshot.coarsen(width, aspect);
+    match coarse {
+        Some((width, aspect)) => {
+            snapshot.coarsen(Grain::Multiples(width));
+            snapshot.read_buckets(0, i64::MIN, i64::MAX, aspect).unwrap()
+        }
+        None => snapshot.read(0, i64::MIN, i64::MAX).unwrap(),
     }
-    snapshot.read(0, i64::MIN, i64::MAX).unwrap()
 }
 
 /// What a coarse reading should give: buckets that were over, then samples.
@@ -42,7 +45,7 @@ fn expected(raw: &Samples, tier: Tier, aspect: Aspect) -> Vec<(i64, f64)> {
 
 fn check_coarse(engine: &Engine) {
     let raw = read(engine, None);
-    for (width, tier) in [(60_000, Tier::Minute), (3_599_999, Tier::Minute), (i64::MAX, Tier::Hour)] {
+    for (width, tier) in [(60_000, Tier::Minute), (600_000, Tier::Minute), (7_200_000, Tier::Hour)] {
         for aspect in [Aspect::Last, Aspect::Sum, Aspect::Count, Aspect::Min, Aspect::Max] {
             let coarse = read(engine, Some((width, aspect)));
             let found: Vec<_> = coarse.times.iter().copied().zip(coarse.values.iter().copied()).collect();

@@ -4,10 +4,10 @@ use super::calendar;
 use super::eval::{Context, distinct};
 use super::functions::{absent, arithmetic, histograms, info, labels, sorting};
 use super::limits::QueryError;
-use super::range::{self, Help, RangeFunction};
+use super::range::{self, Help, RangeFunction, Sliding};
 use super::select;
-use super::syntax::{Call, Expr, Extension};
-use super::value::{Column, Point, Value};
+use super::syntax::{Call, Expr, Extension, Span};
+use super::value::{Column, Point, Value, is_absent};
 use crate::series::{Labels, METRIC_NAME};
 
 /// Range functions that know what to do with `anchored`, in the order in which the error names them.
@@ -116,23 +116,31 @@ fn over_range(
     let scalars = scalars.collect::<Result<Vec<_>, _>>()?;
     let mut numbers = vec![0.0; scalars.len()];
     let span = args[0].span();
-    let counts = matches!(name, "rate" | "increase");
-    let mut columns = select::windows(context, vector, &mut |step, window| {
+    let sliding = Sliding::named(name);
+    let mut columns = select::windows(context, vector, sliding, &mut |step, window| {
         numbers.iter_mut().zip(&scalars).for_each(|(number, all)| *number = all[step]);
         range::check(name, &numbers)?;
-        let point = function(window, &Help { numbers: &numbers, notes: context.notes, span });
-        let is_counter =
-            || window.name.is_empty() || COUNTER_ENDINGS.iter().any(|end| window.name.ends_with(end));
-        if counts && matches!(point, Some(Point::Float(_))) && !is_counter() {
-            let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
-            context.notes.info(span, format!("{text} {:?}", window.name));
-        }
-        Ok(point)
+        Ok(function(window, &Help { numbers: &numbers, notes: context.notes, span }))
     })?;
+    if matches!(name, "rate" | "increase") {
+        columns.iter().for_each(|column| doubt_counter(context, span, column));
+    }
     if !matches!(name, "last_over_time" | "first_over_time") {
         columns.iter_mut().for_each(|column| column.drop_name = true);
     }
     Ok(columns)
+}
+
+/// Tells when something is counted whose name is not a counter's.
+fn doubt_counter(context: &Context<'_>, span: Span, column: &Column) {
+    let name = column.labels.get(METRIC_NAME);
+    if name.is_empty() || COUNTER_ENDINGS.iter().any(|end| name.ends_with(end)) {
+        return;
+    }
+    if column.values.iter().any(|value| !is_absent(*value)) {
+        let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
+        context.notes.info(span, format!("{text} {name:?}"));
+    }
 }
 
 fn check_extension(vector: &Expr, name: &str) -> Result<(), QueryError> {
@@ -152,10 +160,11 @@ fn check_extension(vector: &Expr, name: &str) -> Result<(), QueryError> {
 /// The time of each sample, or that of its counter's start; of anything but a selector the time of the step.
 fn timestamp(context: &Context<'_>, arg: &Expr, of_sample: bool) -> Result<Vec<Column>, QueryError> {
     if let Expr::Vector(selected) = arg.bare() {
-        let mut columns = select::instant_by(context, selected, &|time, _, began| {
+        let see = |time, _, began: Option<i64>| {
             let time = if of_sample { time } else { began.unwrap_or_default() };
             Some(Point::Float(time as f64 / 1000.0))
-        })?;
+        };
+        let mut columns = select::instant_by(context, selected, Some(&see))?;
         columns.iter_mut().for_each(|column| column.drop_name = true);
         return Ok(columns);
     }

@@ -31,6 +31,29 @@ impl Kahan {
     }
 }
 
+/// The running sums of several slices of finite values, none of which may overflow, side by side: an addition waits for the one
+/// before it, but not for those of its neighbours. The bits are those of [`Kahan::add`]: both find exactly what rounding
+/// took, here by Knuth's method, which asks for no comparison.
+pub fn totals<const N: usize>(slices: [&[f64]; N]) -> [Kahan; N] {
+    let together = slices.iter().map(|slice| slice.len()).min().unwrap_or(0);
+    let heads = slices.map(|slice| &slice[..together]);
+    let (mut sums, mut corrections) = ([0.0; N], [0.0; N]);
+    for at in 0..together {
+        for (lane, head) in heads.iter().enumerate() {
+            let (sum, term) = (sums[lane], head[at]);
+            let next: f64 = sum + term;
+            let taken = next - sum;
+            corrections[lane] += (sum - (next - taken)) + (term - taken);
+            sums[lane] = next;
+        }
+    }
+    std::array::from_fn(|lane| {
+        let mut total = Kahan { sum: sums[lane], correction: corrections[lane] };
+        slices[lane][together..].iter().for_each(|&term| total.add(term));
+        total
+    })
+}
+
 /// The sum of some values.
 pub fn sum(values: &[f64]) -> f64 {
     let mut kahan = Kahan::default();
@@ -38,32 +61,53 @@ pub fn sum(values: &[f64]) -> f64 {
     kahan.total()
 }
 
-/// The mean of at least one value; where the sum would overflow it is worked out step by step, as
-/// Prometheus' `avg` does.
-pub fn mean(values: &[f64]) -> f64 {
-    let mut kahan = Kahan { sum: values.first().copied().unwrap_or(f64::NAN), correction: 0.0 };
-    let mut incremental = false;
-    for (index, &value) in values.iter().enumerate().skip(1) {
-        let count = (index + 1) as f64;
-        if !incremental {
-            let mut next = kahan;
-            next.add(value);
-            if !next.sum.is_infinite() {
-                kahan = next;
-                continue;
-            }
-            incremental = true;
-            kahan = Kahan { sum: kahan.sum / (count - 1.0), correction: kahan.correction / (count - 1.0) };
+/// A running mean; where the sum would overflow it is worked out step by step, as Prometheus' `avg` does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mean {
+    kahan: Kahan,
+    count: f64,
+    incremental: bool,
+}
+
+impl Mean {
+    /// Adds a term.
+    #[inline]
+    pub fn add(&mut self, term: f64) {
+        self.count += 1.0;
+        if self.count == 1.0 {
+            self.kahan = Kahan { sum: term, correction: 0.0 };
+            return;
         }
-        let share = (count - 1.0) / count;
-        kahan = Kahan { sum: share * kahan.sum, correction: share * kahan.correction };
-        kahan.add(value / count);
+        if !self.incremental {
+            let mut next = self.kahan;
+            next.add(term);
+            if !next.sum.is_infinite() {
+                self.kahan = next;
+                return;
+            }
+            self.incremental = true;
+            let before = self.count - 1.0;
+            self.kahan = Kahan { sum: self.kahan.sum / before, correction: self.kahan.correction / before };
+        }
+        let share = (self.count - 1.0) / self.count;
+        self.kahan = Kahan { sum: share * self.kahan.sum, correction: share * self.kahan.correction };
+        self.kahan.add(term / self.count);
     }
-    if incremental {
-        return kahan.total();
+
+    /// The mean of all terms; NaN of none.
+    pub fn total(self) -> f64 {
+        if self.incremental {
+            return self.kahan.total();
+        }
+        self.kahan.sum / self.count + self.kahan.correction / self.count
     }
-    let count = values.len() as f64;
-    kahan.sum / count + kahan.correction / count
+}
+
+/// The mean of some values; NaN of none.
+pub fn mean(values: &[f64]) -> f64 {
+    let mut mean = Mean::default();
+    values.iter().for_each(|&value| mean.add(value));
+    mean.total()
 }
 
 /// The population variance of at least one value (Welford's method).
@@ -89,15 +133,17 @@ pub fn quantile(phi: f64, values: &[f64]) -> f64 {
     if phi > 1.0 {
         return f64::INFINITY;
     }
-    let mut sorted = values.to_vec();
-    // NaN sorts before everything, as Go's sort.Float64s does.
-    sorted.sort_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)));
-    let last = sorted.len() - 1;
+    let last = values.len() - 1;
     let rank = phi * last as f64;
     let lower = (rank.floor().max(0.0) as usize).min(last);
     let upper = (lower + 1).min(last);
     let weight = rank - rank.floor();
-    sorted[lower] * (1.0 - weight) + sorted[upper] * weight
+    let mut values = values.to_vec();
+    // NaN comes before everything, as Go's sort.Float64s has it.
+    let order = |a: &f64, b: &f64| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b));
+    let (_, &mut low, above) = values.select_nth_unstable_by(lower, order);
+    let high = above.iter().copied().min_by(order).filter(|_| upper > lower).unwrap_or(low);
+    low * (1.0 - weight) + high * weight
 }
 
 #[cfg(test)]

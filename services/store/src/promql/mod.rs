@@ -10,6 +10,7 @@ mod aggregate;
 mod binary;
 mod calendar;
 mod call;
+mod coarse;
 mod eval;
 mod extend;
 mod functions;
@@ -34,7 +35,7 @@ pub use notes::{Level, Notes};
 pub use value::{Column, Grid, Point, Track, Value, exponent, is_absent, plain_number, short_number};
 
 use crate::series::{Labels, Matcher};
-use crate::tiers::Aspect;
+use crate::tiers::{Aspect, Grain};
 use range::range_bounds;
 
 /// How far back an instant selector looks for a sample, in milliseconds (Prometheus' default).
@@ -58,7 +59,16 @@ pub trait Selection {
     /// # Errors
     /// [`QueryError::Internal`] when they cannot be read.
     fn read(&mut self, index: usize, from: i64, to: i64) -> Result<Track, QueryError>;
-    /// Says before the first read that one sample for each `needed_ms` is enough, and which number of those that fall
-    /// together; what is read then may be that, or all samples.
-    fn coarsen(&mut self, _needed_ms: i64, _aspect: Aspect) {}
+    /// Says that windows lie so, and asks whether there are buckets that can stand for their samples.
+    fn coarsen(&mut self, _grain: Grain) -> bool {
+        false
+    }
+    /// As [`Selection::read`], but by that number of buckets where [`Selection::coarsen`] found some, and by samples elsewhere (as 1
+    /// each when counts are asked for).
+    ///
+    /// # Errors
+    /// As [`Selection::read`].
+    fn read_buckets(&mut self, index: usize, from: i64, to: i64, _: Aspect) -> Result<Track, QueryError> {
+        self.read(index, from, to)
+    }
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use super::coarse::{self, Coarse};
 use super::eval::Context;
 use super::limits::QueryError;
 use super::placement::{Shift, milliseconds};
+use super::range::{Reach, Sliding};
 use super::syntax::{Expr, Extension, Matrix, Subquery, VectorSelector};
 use super::value::{Column, Grid, Point, Track, is_absent};
-use super::{LOOKBACK_MS, extend};
+use super::{LOOKBACK_MS, Selection, extend};
 use crate::histogram::{Histogram, ResetHint};
 use crate::series::{Labels, METRIC_NAME};
+use crate::tiers::Grain;
 
 /// A subquery without a step takes this one: Prometheus' default evaluation interval.
 const SUBQUERY_STEP_MS: i64 = 60_000;
@@ -18,6 +21,7 @@ const SUBQUERY_STEP_MS: i64 = 60_000;
 const SUBQUERY_STEPS_MAX: usize = 1_000_000;
 
 /// The samples that a range function sees at one step: those in (start, end], and with an extension some around.
+#[derive(Debug)]
 pub(super) struct Window<'a> {
     pub(super) times: &'a [i64],
     pub(super) values: &'a [f64],
@@ -44,16 +48,26 @@ pub(super) fn each_series(
     let mut selection = context.source.select(&selected.matchers, from, to);
     context.usage.hold(selection.count(), 1)?;
     for index in 0..selection.count() {
-        let mut track = selection.read(index, from, to)?;
-        context.usage.read(track.len())?;
-        if context.statistics {
-            find_resets(&mut track);
-        }
-        if !track.is_empty() {
+        if let Some(track) = one_series(context, &mut *selection, index, (from, to))? {
             take(selection.labels(index), track)?;
         }
     }
     Ok(())
+}
+
+/// The samples of one series, if there are any.
+fn one_series(
+    context: &Context<'_>,
+    selection: &mut dyn Selection,
+    index: usize,
+    (from, to): (i64, i64),
+) -> Result<Option<Track>, QueryError> {
+    let mut track = selection.read(index, from, to)?;
+    context.usage.read(track.len())?;
+    if context.statistics {
+        find_resets(&mut track);
+    }
+    Ok(Some(track).filter(|track| !track.is_empty()))
 }
 
 /// Says of each histogram whether the counter began anew with it, where nothing is said yet.
@@ -77,14 +91,32 @@ pub(super) fn instant(context: &Context<'_>, selected: &VectorSelector) -> Resul
     if selected.extension == Extension::Smoothed {
         return extend::smoothed_instant(context, selected);
     }
-    instant_by(context, selected, &|_, point, _| Some(point))
+    instant_by(context, selected, None)
 }
 
-/// As [`instant`], each sample by way of a function of its time and its counter's start.
+/// What becomes of a sample, by its time and its counter's start.
+pub(super) type See<'a> = &'a dyn Fn(i64, Point, Option<i64>) -> Option<Point>;
+
+/// The values that a plain series has at the steps.
+fn looked_up(grid: Grid, shift: &Shift, track: &Track, values: &mut [f64]) {
+    let mut next = 0;
+    for (place, time) in values.iter_mut().zip(grid.times()) {
+        let look = shift.look(time);
+        while next < track.times.len() && track.times[next] <= look {
+            next += 1;
+        }
+        // A marker of staleness is what stands where nothing is.
+        if next > 0 && track.times[next - 1] > look.saturating_sub(LOOKBACK_MS) {
+            *place = track.values[next - 1];
+        }
+    }
+}
+
+/// As [`instant`], each sample by way of a function, if there is one.
 pub(super) fn instant_by(
     context: &Context<'_>,
     selected: &VectorSelector,
-    see: &dyn Fn(i64, Point, Option<i64>) -> Option<Point>,
+    see: Option<See<'_>>,
 ) -> Result<Vec<Column>, QueryError> {
     let grid = context.grid;
     if grid.is_empty() {
@@ -93,10 +125,32 @@ pub(super) fn instant_by(
     let shift = Shift::new(context, &selected.placement)?;
     let (first, last) = shift.span(grid);
     let mut columns = Vec::new();
-    each_series(context, selected, first.saturating_sub(LOOKBACK_MS) + 1, last, |labels, track| {
+    let span = (first.saturating_sub(LOOKBACK_MS) + 1, last);
+    let mut selection = context.source.select(&selected.matchers, span.0, span.1);
+    context.usage.hold(selection.count(), 1)?;
+    let by_buckets =
+        see.is_none() && first < last && selection.coarsen(Grain::of(first, grid.step, LOOKBACK_MS));
+    for index in 0..selection.count() {
+        let mut track = None;
+        if by_buckets {
+            track = coarse::last(context, &mut *selection, index, span)?;
+        }
+        if track.is_none() {
+            track = one_series(context, &mut *selection, index, span)?;
+        }
+        let Some(track) = track.filter(|track| !track.is_empty()) else { continue };
+        let labels = selection.labels(index);
         let mut column = Column::absent(labels, grid.len());
         let (mut floats, mut histograms) = (0, 0);
-        for (step, time) in grid.times().enumerate() {
+        let plain = see.is_none() && track.is_plain();
+        if plain {
+            looked_up(grid, &shift, &track, &mut column.values);
+        }
+        let see = |time, point, began| match see {
+            Some(see) => see(time, point, began),
+            None => Some(point),
+        };
+        for (step, time) in grid.times().enumerate().filter(|_| !plain) {
             if shift.is_fixed() && step > 0 {
                 column.set(step, column.point(0));
                 continue;
@@ -131,8 +185,7 @@ pub(super) fn instant_by(
             columns.push(column);
             context.usage.hold(columns.len(), grid.len())?;
         }
-        Ok(())
-    })?;
+    }
     Ok(columns)
 }
 
@@ -140,36 +193,58 @@ pub(super) fn instant_by(
 pub(super) type Seen = Result<Option<Point>, QueryError>;
 
 /// Calls `function` with the window of every step of every series of a range vector (inside of all parentheses).
-/// The columns keep their names; those of a subquery keep what it says of them.
+/// The columns keep their names; those of a subquery keep what it says of them. `sliding` is the same function for all windows of
+/// plain numbers at once, where there is one.
 ///
 /// # Errors
 /// What reading, the limits or the function says.
 pub(super) fn windows(
     context: &Context<'_>,
     expr: &Expr,
+    sliding: Option<Sliding>,
     function: &mut dyn FnMut(usize, &Window<'_>) -> Seen,
 ) -> Result<Vec<Column>, QueryError> {
     let mut columns = Vec::new();
-    if context.grid.is_empty() {
+    let grid = context.grid;
+    if grid.is_empty() {
         return Ok(columns);
     }
-    let mut take = |labels: Labels, drop_name: bool, track: &Track, frame: &Frame| {
-        let mut column = slide(context.grid, labels, track, frame, function)?;
+    let mut keep = |mut column: Column, drop_name: bool| -> Result<(), QueryError> {
         if !column.is_empty() {
             column.drop_name = drop_name;
             columns.push(column);
-            context.usage.hold(columns.len(), context.grid.len())?;
+            context.usage.hold(columns.len(), grid.len())?;
         }
         Ok(())
+    };
+    let mut see = |labels: Labels, track: &Track, frame: &Frame| {
+        let values = sliding.filter(|_| track.is_plain()).and_then(|all| at_once(grid, track, frame, all));
+        match values {
+            Some(values) => Ok(Column::floats(labels, values)),
+            None => slide(grid, labels, track, frame, function),
+        }
     };
     match expr.bare() {
         Expr::Matrix(matrix) => {
             let frame = Frame::new(context, matrix)?;
-            let (from, to) = frame.span(context.grid);
-            each_series(context, &matrix.selector, from, to, |labels, mut track| {
-                track.drop_stale();
-                take(labels, false, &track, &frame)
-            })?;
+            let span = frame.span(grid);
+            let mut selection = context.source.select(&matrix.selector.matchers, span.0, span.1);
+            context.usage.hold(selection.count(), 1)?;
+            let windows = |times: &[i64]| frame.reach(grid, times);
+            let coarse = sliding
+                .filter(|function| coarse::knows(*function) && frame.extension == Extension::None)
+                .map(|function| Coarse { grain: frame.grain(grid), function, windows: &windows })
+                .filter(|coarse| selection.coarsen(coarse.grain));
+            for index in 0..selection.count() {
+                if let Some(coarse) = &coarse
+                    && let Some(values) = coarse.values(context, &mut *selection, index, span)?
+                {
+                    keep(Column::floats(selection.labels(index), values), false)?;
+                } else if let Some(mut track) = one_series(context, &mut *selection, index, span)? {
+                    track.drop_stale();
+                    keep(see(selection.labels(index), &track, &frame)?, false)?;
+                }
+            }
         }
         Expr::Subquery(subquery) => {
             let shift = Shift::new(context, &subquery.placement)?;
@@ -178,7 +253,7 @@ pub(super) fn windows(
             let frame = Frame { shift, range, extension: Extension::None };
             for (labels, drop_name, track) in columns {
                 context.usage.read(track.len())?;
-                take(labels, drop_name, &track, &frame)?;
+                keep(see(labels, &track, &frame)?, drop_name)?;
             }
         }
         _ => return Err(QueryError::BadData("expected a range vector".into())),
@@ -209,6 +284,27 @@ impl Frame {
             Extension::Anchored => (LOOKBACK_MS, 0),
             Extension::Smoothed => (LOOKBACK_MS, LOOKBACK_MS),
         }
+    }
+
+    /// Where the windows lie, for choosing between samples and buckets.
+    fn grain(&self, grid: Grid) -> Grain {
+        let (first, last) = self.shift.span(grid);
+        if first == last {
+            return Grain::Window(first.saturating_sub(self.range), first);
+        }
+        Grain::of(first, grid.step, self.range)
+    }
+
+    /// The windows of a grid over samples with these times.
+    fn reach(&self, grid: Grid, times: &[i64]) -> Vec<Reach> {
+        let mut bounds = Bounds::default();
+        let reach = |at: i64| {
+            let end = self.shift.look(at);
+            let start = end.saturating_sub(self.range);
+            let span = bounds.slide(times, |time| *time, start, end);
+            Reach { low: span.start, high: span.end, start, end }
+        };
+        grid.times().map(reach).collect()
     }
 
     /// The first and the last time that samples are needed of.
@@ -295,6 +391,15 @@ impl Bounds {
     }
 }
 
+/// All windows at once; `None` when they must be looked at one by one.
+fn at_once(grid: Grid, track: &Track, frame: &Frame, function: Sliding) -> Option<Vec<f64>> {
+    if frame.extension != Extension::None {
+        return None;
+    }
+    let windows = frame.reach(grid, &track.times);
+    function.over(&track.times, &track.values, &windows)
+}
+
 fn slide(
     grid: Grid,
     labels: Labels,
@@ -305,6 +410,7 @@ fn slide(
     let mut column = Column::absent(labels.clone(), grid.len());
     let (mut floats, mut histograms) = (Bounds::default(), Bounds::default());
     let (before, after) = frame.margins();
+    let name = labels.get(METRIC_NAME);
     for (step, at) in grid.times().enumerate() {
         let end = frame.shift.look(at);
         let start = end.saturating_sub(frame.range);
@@ -324,7 +430,7 @@ fn slide(
             end,
             at,
             extension: frame.extension,
-            name: labels.get(METRIC_NAME),
+            name,
         };
         match function(step, &window)? {
             Some(Point::Float(value)) => column.values[step] = value,

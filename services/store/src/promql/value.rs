@@ -212,6 +212,11 @@ impl Track {
         self.len() == 0
     }
 
+    /// Whether it is numbers alone, and nothing is known of when they began.
+    pub fn is_plain(&self) -> bool {
+        self.histograms.is_empty() && self.starts.is_empty()
+    }
+
     /// Takes the staleness markers out.
     pub fn drop_stale(&mut self) {
         if self.values.iter().any(|&value| is_absent(value)) {

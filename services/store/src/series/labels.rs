@@ -33,6 +33,11 @@ impl Labels {
         Labels(kept.into())
     }
 
+    /// From labels that are sorted by name, each given once and with a value.
+    pub(super) fn sorted(labels: impl Iterator<Item = Label>) -> Labels {
+        Labels(labels.collect())
+    }
+
     /// The labels in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Label> {
         self.0.iter()

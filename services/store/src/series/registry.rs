@@ -143,8 +143,8 @@ impl Registry {
 
     /// The labels of a series.
     pub fn labels(&self, id: SeriesId) -> Labels {
-        let members = self.members_of(id);
-        Labels::new(members.iter().map(|&pair| self.label(pair)).collect())
+        // Members are in the order of the key's labels, which are sorted.
+        Labels::sorted(self.members_of(id).iter().map(|&pair| self.label(pair)))
     }
 
     /// The canonical key of a series.

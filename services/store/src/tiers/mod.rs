@@ -5,8 +5,10 @@
 //! is what a cumulative histogram needs.
 
 mod fold;
+mod grain;
 
 pub use fold::fold;
+pub use grain::Grain;
 
 /// How wide the buckets of a tier are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,15 +41,10 @@ impl Tier {
         let width = self.width_ms();
         time.saturating_add(width - 1).div_euclid(width) * width
     }
-
-    /// The coarsest tier whose buckets are not wider than this.
-    pub fn within(milliseconds: i64) -> Option<Tier> {
-        Tier::ALL.into_iter().rev().find(|tier| tier.width_ms() <= milliseconds)
-    }
 }
 
 /// Which number of a bucket is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Aspect {
     /// The last sample: for instant selectors and counters.
     #[default]
@@ -100,14 +97,5 @@ mod tests {
         check(-1, 0);
         check(-60_000, -60_000);
         check(-60_001, -60_000);
-    }
-
-    #[test]
-    fn the_coarsest_tier_that_is_fine_enough_is_taken() {
-        let check = |milliseconds, tier| assert_eq!(Tier::within(milliseconds), tier, "{milliseconds}");
-        check(59_999, None);
-        check(60_000, Some(Tier::Minute));
-        check(3_599_999, Some(Tier::Minute));
-        check(86_400_000, Some(Tier::Hour));
     }
 }

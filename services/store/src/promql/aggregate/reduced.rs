@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::super::eval::Context;
-use super::super::kahan;
+use super::super::kahan::{self, Kahan, Mean};
 use super::super::limits::QueryError;
 use super::super::native;
 use super::super::notes::{ignored_in, invalid_quantile, mixed_schemas, reconciled, reset_collision};
 use super::super::syntax::{Aggregate, Aggregation, Span};
-use super::super::value::{Column, Point, is_absent};
+use super::super::value::{ABSENT, Column, Point, is_absent};
 use super::{Group, groups};
 use crate::histogram::Histogram;
 use crate::series::METRIC_NAME;
@@ -23,6 +23,21 @@ struct Members<'a> {
 pub(super) fn eval(context: &Context<'_>, expr: &Aggregate) -> Result<Vec<Column>, QueryError> {
     let columns = context.vector(&expr.inner)?;
     let (operator, span) = (expr.operator, expr.inner.span());
+    if columns.iter().all(|column| column.histograms.is_empty()) {
+        let groups = groups(&columns, &expr.grouping);
+        let steps = context.grid.len();
+        let done = match operator {
+            Aggregation::Sum => Some(of_floats::<Kahan>(&columns, &groups, steps)),
+            Aggregation::Avg => Some(of_floats::<Mean>(&columns, &groups, steps)),
+            Aggregation::Min => Some(of_floats::<Extreme<true>>(&columns, &groups, steps)),
+            Aggregation::Max => Some(of_floats::<Extreme<false>>(&columns, &groups, steps)),
+            Aggregation::Count => Some(of_floats::<Count>(&columns, &groups, steps)),
+            _ => None,
+        };
+        if let Some(done) = done {
+            return Ok(done);
+        }
+    }
     let one = |members: &Members<'_>, _: usize| reduce(context, operator, span, members);
     Ok(each(&columns, groups(&columns, &expr.grouping), context.grid.len(), one))
 }
@@ -48,6 +63,93 @@ pub(super) fn quantile(
         (!members.floats.is_empty()).then(|| Point::Float(kahan::quantile(phi[step], &members.floats)))
     };
     Ok(each(&columns, groups(&columns, &expr.grouping), context.grid.len(), one))
+}
+
+/// What is made of numbers one after the other.
+trait Running: Copy + Default {
+    fn take(&mut self, value: f64);
+    fn result(self) -> f64;
+}
+
+impl Running for Kahan {
+    #[inline]
+    fn take(&mut self, value: f64) {
+        self.add(value);
+    }
+
+    fn result(self) -> f64 {
+        self.total()
+    }
+}
+
+impl Running for Mean {
+    #[inline]
+    fn take(&mut self, value: f64) {
+        self.add(value);
+    }
+
+    fn result(self) -> f64 {
+        self.total()
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count(f64);
+
+impl Running for Count {
+    #[inline]
+    fn take(&mut self, _: f64) {
+        self.0 += 1.0;
+    }
+
+    fn result(self) -> f64 {
+        self.0
+    }
+}
+
+/// The least or the greatest so far; a number beats NaN.
+#[derive(Clone, Copy)]
+struct Extreme<const LEAST: bool>(f64);
+
+impl<const LEAST: bool> Default for Extreme<LEAST> {
+    fn default() -> Self {
+        Extreme(f64::NAN)
+    }
+}
+
+impl<const LEAST: bool> Running for Extreme<LEAST> {
+    #[inline]
+    fn take(&mut self, value: f64) {
+        if if LEAST { value < self.0 } else { value > self.0 } || self.0.is_nan() {
+            self.0 = value;
+        }
+    }
+
+    fn result(self) -> f64 {
+        self.0
+    }
+}
+
+/// Column by column, as they lie in memory: each step takes its members' values in the order of the members all the same.
+fn of_floats<R: Running>(columns: &[Column], groups: &[Group], steps: usize) -> Vec<Column> {
+    let mut running: Vec<(R, bool)> = Vec::new();
+    let one = |group: &Group| {
+        running.clear();
+        running.resize(steps, (R::default(), false));
+        for &member in &group.members {
+            for ((running, any), &value) in running.iter_mut().zip(&columns[member].values) {
+                if !is_absent(value) {
+                    running.take(value);
+                    *any = true;
+                }
+            }
+        }
+        let values = running.iter().map(|(running, any)| if *any { running.result() } else { ABSENT });
+        let mut result = Column::floats(group.labels.clone(), values.collect());
+        result.drop_name = group.drop_name;
+        result
+    };
+    groups.iter().map(one).collect()
 }
 
 fn each(

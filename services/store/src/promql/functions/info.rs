@@ -93,10 +93,14 @@ fn info_series(
     let placement = placement_of(context, arg, Vec::new())?.unwrap_or_default();
     let selected =
         VectorSelector { name: None, matchers, placement, extension: Extension::None, span: Span::default() };
-    select::instant_by(context, &selected, &|time, point, _| match point {
-        Point::Float(_) => Some(Point::Float(time as f64 / 1000.0)),
-        histogram => Some(histogram),
-    })
+    select::instant_by(
+        context,
+        &selected,
+        Some(&|time, point, _| match point {
+            Point::Float(_) => Some(Point::Float(time as f64 / 1000.0)),
+            histogram => Some(histogram),
+        }),
+    )
 }
 
 /// When the first selector inside of an expression looks: the innermost `@`, and the offsets up to it.

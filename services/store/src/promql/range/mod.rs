@@ -5,10 +5,12 @@ mod changes;
 mod extended;
 mod over_time;
 mod rates;
+mod sliding;
 mod starts;
 mod trend;
 
 pub(super) use extended::bounds as range_bounds;
+pub(super) use sliding::{Reach, Sliding};
 
 use super::limits::QueryError;
 use super::notes::Notes;

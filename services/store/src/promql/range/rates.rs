@@ -50,7 +50,7 @@ fn floats(window: &Window<'_>, help: &Help<'_>, counter: bool, rate: bool) -> Op
     }
     let to_zero = (counter && result > 0.0 && first >= 0.0).then(|| first / result);
     let span = (times[0], times[times.len() - 1]);
-    Some(result * factor(window, span, times.len(), began, to_zero, rate)?)
+    Some(result * factor((window.start, window.end), span, times.len(), began, to_zero, rate)?)
 }
 
 fn warn_of_overlap(window: &Window<'_>, help: &Help<'_>, times: impl Iterator<Item = i64>, starts: &[i64]) {
@@ -66,18 +66,18 @@ fn began(window: &Window<'_>, first: i64, starts: &[i64], counter: bool) -> Opti
     (counter && start != 0 && start > window.start && start < first).then_some(start)
 }
 
-/// By what the increase between the samples is multiplied. `to_zero` is the part of the sampled time that the counter
+/// By what the increase between the samples from `first` to `last` is multiplied. `to_zero` is the part of the sampled time that the counter
 /// would have needed from zero to its first value.
-fn factor(
-    window: &Window<'_>,
+pub(super) fn factor(
+    (start, end): (i64, i64),
     (first, last): (i64, i64),
     samples: usize,
     began: Option<i64>,
     to_zero: Option<f64>,
     rate: bool,
 ) -> Option<f64> {
-    let mut to_start = (first - window.start) as f64 / 1000.0;
-    let mut to_end = (window.end - last) as f64 / 1000.0;
+    let mut to_start = (first - start) as f64 / 1000.0;
+    let mut to_end = (end - last) as f64 / 1000.0;
     let mut sampled = (last - first) as f64 / 1000.0;
     let average = if samples > 1 { sampled / (samples - 1) as f64 } else { 0.0 };
     let threshold = average * 1.1;
@@ -103,7 +103,7 @@ fn factor(
     }
     let mut factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
     if rate {
-        factor /= (window.end - window.start) as f64 / 1000.0;
+        factor /= (end - start) as f64 / 1000.0;
     }
     Some(factor)
 }
@@ -126,7 +126,8 @@ fn histograms(window: &Window<'_>, help: &Help<'_>, counter: bool, rate: bool) -
         .as_ref()
         .filter(|result| counter && result.count > 0.0 && first.1.count >= 0.0)
         .map(|result| first.1.count / result.count);
-    let factor = factor(window, (first.0, last.0), samples.len(), began, to_zero, rate)?;
+    let bounds = (window.start, window.end);
+    let factor = factor(bounds, (first.0, last.0), samples.len(), began, to_zero, rate)?;
     Some(native::scaled(&result?, factor))
 }
 
