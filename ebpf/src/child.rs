@@ -63,7 +63,7 @@ fn in_a_child() -> std::io::Result<Vec<Loaded>> {
     match Pid::from_raw(child) {
         // What it would answer is of no interest: it said all that it had to say.
         Some(child) if has_ended => drop(waitpid(Some(child), WaitOptions::empty())),
-        // In a room without kill(2) a child that hangs stays until we end; there is never more than one.
+        // A child that hangs is not waited for: what holds it up may hold its end up too.
         Some(child) => {
             let _ = kill_process(child, Signal::KILL);
             let _ = waitpid(Some(child), WaitOptions::NOHANG);

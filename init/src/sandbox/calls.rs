@@ -81,6 +81,8 @@ const BASE: &[Call] = calls![
     SYS_getppid,
     SYS_exit,
     SYS_exit_group,
+    // Landlock's scope leaves nobody but the service's own children to signal.
+    SYS_kill,
     SYS_tgkill,
     SYS_sched_yield,
     SYS_sched_getaffinity,
