@@ -50,6 +50,7 @@ fn lives() -> Result<()> {
     ensure!(answer.status == 200, "the insert was refused: {}", answer.text());
 
     at_the_console(&appliance)?;
+    the_administrator_is_reset(&appliance)?;
     let from = appliance.guest.serial.text().len();
     appliance.guest.type_serial("ehanded\r")?;
     shown(&appliance, from, "vakt: the console asks to reset everything", SHOWN_WITHIN)?;
@@ -118,6 +119,30 @@ fn at_the_console(appliance: &Appliance) -> Result<()> {
     appliance.eventually("/api/vakt/v1/config", |text| {
         (text.contains("10.0.2.15/24") && text.contains("\"pending\":null")).then_some(())
     })
+}
+
+/// Who has lost the password gets a new code at the console, and the old password is good for nothing.
+fn the_administrator_is_reset(appliance: &Appliance) -> Result<()> {
+    let from = appliance.guest.serial.text().len();
+    appliance.guest.type_serial("a")?;
+    shown(appliance, from, "Nobody can sign in then", SHOWN_WITHIN)?;
+    appliance.guest.type_serial("handed\r")?;
+    let code = shown(appliance, from, "vakt: setup code ", READY_WITHIN)?;
+    let mut visitor = Visitor::new(appliance.https);
+    visitor.open("/")?;
+    ensure!(visitor.page().contains("Set up this box"), "no set-up form:\n{}", visitor.page());
+    let answer = visitor.send("/sign-in", &[("user", "admin"), ("password", PASSWORD), ("next", "")])?;
+    ensure!(answer.status != 200 || !visitor.page().contains("Sign out"), "the old password still signs in");
+    visitor.open("/set-up")?;
+    let fields =
+        [("user", "second"), ("password", PASSWORD), ("password_again", PASSWORD), ("code", code.as_str())];
+    let answer = visitor.send("/set-up", &fields)?;
+    visitor.expect(&answer, 200)?;
+    shown(appliance, from, "vakt: set up by second", SHOWN_WITHIN)?;
+    // Nobody has typed for a while; an open menu is closed by its key, and Enter opens it either way.
+    let from = appliance.guest.serial.text().len();
+    appliance.guest.type_serial("q\r")?;
+    shown(appliance, from, "n network", SHOWN_WITHIN).map(|_| ())
 }
 
 /// Certificate, machine id and public SSH keys, as the pages tell somebody who signs in with the password whose hash was

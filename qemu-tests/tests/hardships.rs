@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             ("a_dead_clock_goes_on_from_where_it_was_last_seen", dead_clock),
             ("damaged_state_is_mended_and_a_lost_one_is_not_touched", damaged_state),
             ("full_state_costs_the_oldest_logs_and_nothing_else", full_state),
+            ("short_memory_is_answered_before_the_kernel_kills", short_memory),
             ("without_a_network_it_comes_up_and_powers_off", no_network),
         ],
     )
@@ -141,6 +142,48 @@ fn full_state() -> Result<()> {
     ensure!(overview.contains("Services") && !overview.contains("backoff"), "{overview}");
     let log = overview.lines().find(|line| line.starts_with("log")).context("no line of the log service")?;
     ensure!(log.contains("ready") && log.contains(" of "), "the log service is not bounded: {log}");
+    appliance.power_off()
+}
+
+/// Memory of a box that is too small for its work: the bounds of its services together are several times as much.
+const SMALL_MIB: u32 = 176;
+
+/// Inserts of [`noise`] at most until memory gets short.
+const SHORT_INSERTS_MAX: u64 = 600;
+
+fn short_memory() -> Result<()> {
+    let image = Image::find()?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("disk");
+    image.copy(&path)?;
+    let machine = Machine { memory_mib: SMALL_MIB, ..image.by_kernel(&path) };
+    let mut appliance = Appliance::start(machine, Some(&config("")), directory.path())?;
+    let headers = "Content-Type: application/x-ndjson\r\n";
+    let mut inserts = 0;
+    while !appliance.guest.serial.text().contains("vakt: memory is short") {
+        ensure!(inserts < SHORT_INSERTS_MAX, "{inserts} inserts did not make memory short");
+        // While memory is short an answer may be late; the box is asked again below.
+        let _ = appliance.post("/insert/jsonline", headers, noise(inserts).as_bytes());
+        inserts += 1;
+    }
+    println!(
+        "after {inserts} inserts: {}",
+        appliance
+            .guest
+            .serial
+            .text()
+            .lines()
+            .rev()
+            .find(|line| line.contains("memory is short"))
+            .unwrap_or_default()
+    );
+    // Everything goes on, and nobody was killed.
+    appliance.eventually("/api/v1/query?query=node_vmstat_oom_kill", |text| {
+        text.contains(",\"0\"]").then_some(())
+    })?;
+    appliance.eventually("/select/logsql/query?query=%22memory%20is%20short%22&limit=1", |text| {
+        text.contains("memory is short").then_some(())
+    })?;
     appliance.power_off()
 }
 
