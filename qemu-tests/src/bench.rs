@@ -8,6 +8,7 @@ pub mod bodies;
 pub mod boot;
 pub mod collector;
 pub mod connection;
+pub mod ebpf;
 pub mod ingest;
 pub mod memory;
 pub mod plain_debian;
@@ -20,10 +21,11 @@ use anyhow::Result;
 pub type Measure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All of them, the quick ones first.
-pub const MEASURES: [Measure; 5] = [
+pub const MEASURES: [Measure; 6] = [
     ("sizes", sizes::measure),
     ("ingest", ingest::measure),
     ("collector", collector::measure),
+    ("ebpf", ebpf::measure),
     ("memory", memory::measure),
     ("boot", boot::measure),
 ];
