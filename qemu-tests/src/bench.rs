@@ -8,6 +8,7 @@ pub mod bodies;
 pub mod boot;
 pub mod collector;
 pub mod connection;
+pub mod ebpf;
 pub mod growth;
 pub mod ingest;
 pub mod kills;
@@ -27,7 +28,7 @@ use anyhow::Result;
 pub type Measure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All of them, the quick ones first.
-pub const MEASURES: [Measure; 10] = [
+pub const MEASURES: [Measure; 11] = [
     ("sizes", sizes::measure),
     ("ingest", ingest::measure),
     ("queries", queries::measure),
@@ -36,6 +37,7 @@ pub const MEASURES: [Measure; 10] = [
     ("resident", resident::measure),
     ("growth", growth::measure),
     ("collector", collector::measure),
+    ("ebpf", ebpf::measure),
     ("memory", memory::measure),
     ("boot", boot::measure),
 ];

@@ -1,9 +1,10 @@
 //! What measuring a machine costs: `vakt-collector serve` at 1 s, pushing to a store, beside
 //! node_exporters that are scraped every second during the same minute.
 //!
-//! Vakt's number is the CPU of the serving process a round: reading, encoding, compressing and pushing, with
-//! its eBPF histogram read. A node_exporter's is its CPU a scrape. Both read the same /proc at the same time;
-//! one node_exporter runs as it comes, another with just the collectors that Vakt has.
+//! Vakt's number is the CPU of the serving process a round: reading, encoding, compressing and pushing. A
+//! node_exporter's is its CPU a scrape. All read the same /proc at the same time. Two collectors run: one with
+//! just the families that node_exporter has by default, and one as it is served, with eBPF read, cgroups and
+//! systemd's units besides. CPU is counted by the scheduler in nanoseconds (proc_pid_schedstat), on both sides.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use vakt_image::setup::peers;
 
 use super::Row;
 use super::connection::Connection;
-use super::process::{Server, cpu_s, ended_children_cpu_s, peak_rss_mib, rss_mib};
+use super::process::{Server, ended_children_cpu_s, peak_rss_mib, rss_mib};
 use crate::container::free_port;
 use crate::programs;
 
@@ -29,10 +30,13 @@ const WARM_ROUNDS: u32 = 5;
 /// Times that `vakt-collector once` is run.
 const ONCE_RUNS: u32 = 30;
 
-/// node_exporter's names of what Vakt's collector reads; systemd's units and cgroups come on top of it.
-const SAME: [&str; 36] = [
+/// node_exporter 1.11's collectors that are on by default on Linux: what both sides have.
+const SAME: [&str; 48] = [
     "arp",
+    "bcache",
+    "bcachefs",
     "bonding",
+    "btrfs",
     "conntrack",
     "cpu",
     "cpufreq",
@@ -40,9 +44,12 @@ const SAME: [&str; 36] = [
     "dmi",
     "edac",
     "entropy",
+    "fibrechannel",
     "filefd",
     "filesystem",
     "hwmon",
+    "infiniband",
+    "ipvs",
     "kernel_hung",
     "loadavg",
     "mdadm",
@@ -50,6 +57,8 @@ const SAME: [&str; 36] = [
     "netclass",
     "netdev",
     "netstat",
+    "nfs",
+    "nfsd",
     "nvme",
     "os",
     "powersupplyclass",
@@ -60,6 +69,8 @@ const SAME: [&str; 36] = [
     "sockstat",
     "softnet",
     "stat",
+    "tapestats",
+    "textfile",
     "thermal_zone",
     "time",
     "timex",
@@ -67,7 +78,20 @@ const SAME: [&str; 36] = [
     "uname",
     "vmstat",
     "watchdog",
+    "xfs",
+    "zfs",
 ];
+
+/// What Vakt has besides, as `--without` takes it.
+const BESIDES: &str = "dmmultipath,systemd,vakt_cgroup";
+
+/// A collector of ours that runs.
+struct Ours {
+    /// What it does.
+    kind: &'static str,
+    server: Server,
+    cpu_s: f64,
+}
 
 /// A node_exporter that runs.
 struct Exporter {
@@ -101,30 +125,40 @@ pub fn measure() -> Result<Vec<Row>> {
         }
     }
     let sink = start_store(&store, room.path())?;
-    let address = free_port()?;
-    let mut command = Command::new(&collector);
-    command.args(["serve", "--interval", "1s", "--push", &format!("http://{}", sink.1)]);
-    command.args(["--listen", &address.to_string()]);
-    let ours = Server::start(&mut command, address, &room.path().join("collector.log"))?;
-
+    let mut ours = Vec::new();
+    for (kind, more) in [
+        (
+            "same families, without eBPF",
+            vec!["--without".into(), BESIDES.into(), "--config".into(), no_ebpf(room.path())?],
+        ),
+        ("all families, with eBPF", Vec::new()),
+    ] {
+        ours.push(Ours {
+            kind,
+            server: start(&collector, &more, ours.len(), sink.1, room.path())?,
+            cpu_s: 0.0,
+        });
+    }
     rounds(WARM_ROUNDS, &mut exporters)?;
-    let before = cpu_s(ours.pid())?;
+    for ours in &mut ours {
+        ours.cpu_s = scheduled_s(ours.server.pid())?;
+    }
     for exporter in &mut exporters {
-        exporter.cpu_s = cpu_s(exporter.server.pid())?;
+        exporter.cpu_s = scheduled_s(exporter.server.pid())?;
     }
     rounds(ROUNDS, &mut exporters)?;
-    let per_round = |cpu_s: f64| cpu_s * 1000.0 / f64::from(ROUNDS);
-    let cpu = per_round(cpu_s(ours.pid())? - before);
-    let peak = peak_rss_mib(ours.pid())?;
-    let now = rss_mib(ours.pid())?;
+    for exporter in &mut exporters {
+        exporter.cpu_s = scheduled_s(exporter.server.pid())? - exporter.cpu_s;
+    }
+    for ours in &mut ours {
+        ours.cpu_s = scheduled_s(ours.server.pid())? - ours.cpu_s;
+    }
     let samples = once_samples(&collector)?;
+    for ours in ours {
+        add_rows(&mut rows, &ours, &exporters)?;
+        ours.server.stop()?;
+    }
     for exporter in &exporters {
-        let theirs = per_round(cpu_s(exporter.server.pid())? - exporter.cpu_s);
-        let theirs_peak = peak_rss_mib(exporter.server.pid())?;
-        rows.push(Row::beside("CPU a round, serving", &exporter.name, cpu, theirs, "ms"));
-        rows.push(Row::beside("peak resident, serving", &exporter.name, peak, theirs_peak, "MiB"));
-        let theirs_now = rss_mib(exporter.server.pid())?;
-        rows.push(Row::beside("resident afterwards", &exporter.name, now, theirs_now, "MiB"));
         rows.push(Row::beside(
             "samples a round",
             &exporter.name,
@@ -133,12 +167,6 @@ pub fn measure() -> Result<Vec<Row>> {
             "",
         ));
     }
-    if exporters.is_empty() {
-        rows.push(Row::alone("CPU a round, serving", cpu, "ms"));
-        rows.push(Row::alone("peak resident, serving", peak, "MiB"));
-        rows.push(Row::alone("resident afterwards", now, "MiB"));
-    }
-    ours.stop()?;
     let before = ended_children_cpu_s()?;
     for _ in 0..ONCE_RUNS {
         once_samples(&collector)?;
@@ -146,6 +174,52 @@ pub fn measure() -> Result<Vec<Row>> {
     let cpu = (ended_children_cpu_s()? - before) * 1000.0 / f64::from(ONCE_RUNS);
     rows.push(Row::alone("CPU of `once`, a whole process", cpu, "ms"));
     Ok(rows)
+}
+
+/// A collector of ours beside each node_exporter.
+fn add_rows(rows: &mut Vec<Row>, ours: &Ours, exporters: &[Exporter]) -> Result<()> {
+    let per_round = |cpu_s: f64| cpu_s * 1000.0 / f64::from(ROUNDS);
+    let (peak, now) = (peak_rss_mib(ours.server.pid())?, rss_mib(ours.server.pid())?);
+    let what = |what: &str| format!("{what}, {}", ours.kind);
+    if exporters.is_empty() {
+        rows.push(Row::alone(&what("CPU a round"), per_round(ours.cpu_s), "ms"));
+        rows.push(Row::alone(&what("peak resident"), peak, "MiB"));
+    }
+    for exporter in exporters {
+        let (name, pid) = (&exporter.name, exporter.server.pid());
+        let (cpu, theirs) = (per_round(ours.cpu_s), per_round(exporter.cpu_s));
+        rows.push(Row::beside(&what("CPU a round"), name, cpu, theirs, "ms"));
+        rows.push(Row::beside(&what("peak resident"), name, peak, peak_rss_mib(pid)?, "MiB"));
+        rows.push(Row::beside(&what("resident afterwards"), name, now, rss_mib(pid)?, "MiB"));
+    }
+    Ok(())
+}
+
+/// CPU seconds of a process' threads that live, as the scheduler counts them. Neither side's threads end during a measure:
+/// each is used every second.
+fn scheduled_s(pid: u32) -> Result<f64> {
+    let mut ns = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        // One that has just ended is not counted.
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        ns += text.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
+    }
+    Ok(ns as f64 / 1e9)
+}
+
+/// A machine config that switches eBPF off.
+fn no_ebpf(room: &Path) -> Result<String> {
+    let path = room.join("no-ebpf.toml");
+    fs::write(&path, "version = 1\n[scrape]\nebpf = false\n")?;
+    Ok(path.display().to_string())
+}
+
+fn start(collector: &Path, more: &[String], number: usize, sink: SocketAddr, room: &Path) -> Result<Server> {
+    let address = free_port()?;
+    let mut command = Command::new(collector);
+    command.args(["serve", "--interval", "1s", "--push", &format!("http://{sink}")]);
+    command.args(["--listen", &address.to_string(), "--instance", &format!("collector-{number}")]).args(more);
+    Server::start(&mut command, address, &room.join(format!("collector-{number}.log")))
 }
 
 fn start_store(store: &Path, room: &Path) -> Result<(Server, SocketAddr)> {

@@ -87,7 +87,8 @@ impl Shown {
     /// Takes the labels of a block anew, and marks what went. Returns how many markers were written.
     fn renew(&mut self, at: usize, families: &[Family], time_ms: i64, request: &mut Vec<u8>) -> u64 {
         let fresh = &mut self.fresh;
-        (fresh.labels.clear(), fresh.ends.clear());
+        fresh.labels.clear();
+        fresh.ends.clear();
         for family in families {
             for row in &family.rows {
                 labels(family, row, &self.instance, &mut fresh.labels);

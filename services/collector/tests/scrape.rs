@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 mod sink;
 
-use sink::{Arrived, exchange, ok, sink};
+use sink::{Arrived, exchange, sink};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -21,6 +21,13 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// Prometheus' marker (model/value/value.go).
 const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+fn ok(kind: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
 
 /// `vakt-collector serve`, ended with the test.
 struct Collector(Child);

@@ -36,13 +36,6 @@ pub fn exchange<S: Read + Write>(
     Some((head, bytes[head_end..head_end + length].to_vec()))
 }
 
-pub fn ok(kind: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
-
 /// A store that hands on what it is sent.
 pub fn sink() -> (String, Receiver<Vec<Arrived>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

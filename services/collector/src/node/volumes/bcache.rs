@@ -185,7 +185,7 @@ pub fn bcache(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
     // What is no UUID is of the module itself.
     for set in inputs.devices("/sys/fs/bcache/", "").into_iter().filter(|set| set.name.contains('-')) {
         let uuid = label("uuid", set.name);
-        add(&mut families, &set, &OF_SET, &[uuid.clone()]);
+        add(&mut families, &set, &OF_SET, std::slice::from_ref(&uuid));
         for backing in numbered(&set, "bdev") {
             let labels = [label("backing_device", backing.name), uuid.clone()];
             add(&mut families, &backing, &OF_BACKING, &labels);
