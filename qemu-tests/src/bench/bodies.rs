@@ -289,7 +289,6 @@ fn host(index: usize, random: &mut Random) -> Vec<(Vec<(String, String)>, Series
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test ends on what it does not expect")]
 mod tests {
     use super::*;
 

@@ -158,7 +158,6 @@ fn file_bytes(path: &Path, without: &[&str]) -> Result<u64> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test ends on what it does not expect")]
 mod tests {
     use super::*;
 

@@ -63,7 +63,7 @@ impl Coarse<'_> {
             }
             track.drop_stale();
             let windows = (self.windows)(&track.times);
-            let Some(values) = function.over(&track.times, &track.values, &windows) else { return Ok(None) };
+            let Some(values) = function.over(&track.values, &windows) else { return Ok(None) };
             result = Some(match result {
                 None => values,
                 Some(sums) => sums.into_iter().zip(values).map(|(sum, count)| quotient(sum, count)).collect(),

@@ -217,8 +217,11 @@ pub(super) fn windows(
         }
         Ok(())
     };
+    let mut shared = Shared::default();
     let mut see = |labels: Labels, track: &Track, frame: &Frame| {
-        let values = sliding.filter(|_| track.is_plain()).and_then(|all| at_once(grid, track, frame, all));
+        let values = sliding
+            .filter(|_| track.is_plain())
+            .and_then(|all| at_once(grid, track, frame, all, &mut shared));
         match values {
             Some(values) => Ok(Column::floats(labels, values)),
             None => slide(grid, labels, track, frame, function),
@@ -302,7 +305,7 @@ impl Frame {
             let end = self.shift.look(at);
             let start = end.saturating_sub(self.range);
             let span = bounds.slide(times, |time| *time, start, end);
-            Reach { low: span.start, high: span.end, start, end }
+            Reach::of(times, span, (start, end))
         };
         grid.times().map(reach).collect()
     }
@@ -391,13 +394,29 @@ impl Bounds {
     }
 }
 
+/// The windows of the series before: mostly those of the next one too.
+#[derive(Default)]
+struct Shared {
+    times: Vec<i64>,
+    windows: Vec<Reach>,
+}
+
 /// All windows at once; `None` when they must be looked at one by one.
-fn at_once(grid: Grid, track: &Track, frame: &Frame, function: Sliding) -> Option<Vec<f64>> {
+fn at_once(
+    grid: Grid,
+    track: &Track,
+    frame: &Frame,
+    function: Sliding,
+    shared: &mut Shared,
+) -> Option<Vec<f64>> {
     if frame.extension != Extension::None {
         return None;
     }
-    let windows = frame.reach(grid, &track.times);
-    function.over(&track.times, &track.values, &windows)
+    if shared.times != track.times || shared.windows.is_empty() {
+        shared.windows = frame.reach(grid, &track.times);
+        shared.times.clone_from(&track.times);
+    }
+    function.over(&track.values, &shared.windows)
 }
 
 fn slide(

@@ -50,7 +50,8 @@ fn floats(window: &Window<'_>, help: &Help<'_>, counter: bool, rate: bool) -> Op
     }
     let to_zero = (counter && result > 0.0 && first >= 0.0).then(|| first / result);
     let span = (times[0], times[times.len() - 1]);
-    Some(result * factor((window.start, window.end), span, times.len(), began, to_zero, rate)?)
+    let spread = Spread::of((window.start, window.end), span, times.len());
+    Some(result * spread.factor(began, to_zero, rate)?)
 }
 
 fn warn_of_overlap(window: &Window<'_>, help: &Help<'_>, times: impl Iterator<Item = i64>, starts: &[i64]) {
@@ -66,46 +67,69 @@ fn began(window: &Window<'_>, first: i64, starts: &[i64], counter: bool) -> Opti
     (counter && start != 0 && start > window.start && start < first).then_some(start)
 }
 
-/// By what the increase between the samples from `first` to `last` is multiplied. `to_zero` is the part of the sampled time that the counter
-/// would have needed from zero to its first value.
-pub(super) fn factor(
-    (start, end): (i64, i64),
-    (first, last): (i64, i64),
+/// How the samples of a window lie in it, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in super::super) struct Spread {
+    to_start: f64,
+    to_end: f64,
+    sampled: f64,
+    average: f64,
+    length: f64,
     samples: usize,
-    began: Option<i64>,
-    to_zero: Option<f64>,
-    rate: bool,
-) -> Option<f64> {
-    let mut to_start = (first - start) as f64 / 1000.0;
-    let mut to_end = (end - last) as f64 / 1000.0;
-    let mut sampled = (last - first) as f64 / 1000.0;
-    let average = if samples > 1 { sampled / (samples - 1) as f64 } else { 0.0 };
-    let threshold = average * 1.1;
-    match began {
-        Some(began) => {
-            // A sample of zero stands there: nothing is to be guessed.
-            to_start = 0.0;
-            sampled = (last - began) as f64 / 1000.0;
-        }
-        None if samples < 2 => return None,
-        None => {
-            if to_start >= threshold {
-                to_start = average / 2.0;
-            }
-            if let Some(part) = to_zero {
-                // A counter cannot have been below zero: do not extrapolate past the time it was.
-                to_start = to_start.min(sampled * part);
-            }
+    last: i64,
+}
+
+impl Spread {
+    /// Of so many samples from `first` to `last` between the window's bounds.
+    pub(in super::super) fn of(
+        (start, end): (i64, i64),
+        (first, last): (i64, i64),
+        samples: usize,
+    ) -> Spread {
+        let seconds = |milliseconds: i64| milliseconds as f64 / 1000.0;
+        let sampled = seconds(last - first);
+        Spread {
+            to_start: seconds(first - start),
+            to_end: seconds(end - last),
+            sampled,
+            average: if samples > 1 { sampled / (samples - 1) as f64 } else { 0.0 },
+            length: seconds(end - start),
+            samples,
+            last,
         }
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
+
+    /// By what the increase between the first and the last sample is multiplied. `to_zero` is the part of the sampled time that
+    /// the counter would have needed from zero to its first value.
+    pub(super) fn factor(&self, began: Option<i64>, to_zero: Option<f64>, rate: bool) -> Option<f64> {
+        let Spread { mut to_start, mut to_end, mut sampled, average, .. } = *self;
+        let threshold = average * 1.1;
+        match began {
+            Some(began) => {
+                // A sample of zero stands there: nothing is to be guessed.
+                to_start = 0.0;
+                sampled = (self.last - began) as f64 / 1000.0;
+            }
+            None if self.samples < 2 => return None,
+            None => {
+                if to_start >= threshold {
+                    to_start = average / 2.0;
+                }
+                if let Some(part) = to_zero {
+                    // A counter cannot have been below zero: do not extrapolate past the time it was.
+                    to_start = to_start.min(sampled * part);
+                }
+            }
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let mut factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
+        if rate {
+            factor /= self.length;
+        }
+        Some(factor)
     }
-    let mut factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
-    if rate {
-        factor /= (end - start) as f64 / 1000.0;
-    }
-    Some(factor)
 }
 
 fn histograms(window: &Window<'_>, help: &Help<'_>, counter: bool, rate: bool) -> Option<Histogram> {
@@ -126,8 +150,8 @@ fn histograms(window: &Window<'_>, help: &Help<'_>, counter: bool, rate: bool) -
         .as_ref()
         .filter(|result| counter && result.count > 0.0 && first.1.count >= 0.0)
         .map(|result| first.1.count / result.count);
-    let bounds = (window.start, window.end);
-    let factor = factor(bounds, (first.0, last.0), samples.len(), began, to_zero, rate)?;
+    let spread = Spread::of((window.start, window.end), (first.0, last.0), samples.len());
+    let factor = spread.factor(began, to_zero, rate)?;
     Some(native::scaled(&result?, factor))
 }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::super::kahan;
 use super::super::value::ABSENT;
-use super::rates;
+use super::rates::Spread;
 
 /// A function that is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,24 @@ pub(in super::super) enum Sliding {
     Last,
 }
 
-/// A window: which samples are in it, and between which times it lies.
+/// A window: which samples are in it, and how they lie. Series that were scraped together share their windows.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Reach {
-    pub(in super::super) low: usize,
-    pub(in super::super) high: usize,
-    pub(in super::super) start: i64,
-    pub(in super::super) end: i64,
+    low: usize,
+    high: usize,
+    spread: Spread,
+}
+
+impl Reach {
+    /// Of the samples in `span` between the window's start and its end.
+    pub(in super::super) fn of(times: &[i64], span: std::ops::Range<usize>, bounds: (i64, i64)) -> Reach {
+        let spread = match times.get(span.clone()) {
+            Some([first, .., last]) => Spread::of(bounds, (*first, *last), span.len()),
+            Some([only]) => Spread::of(bounds, (*only, *only), 1),
+            _ => Spread::default(),
+        };
+        Reach { low: span.start, high: span.end, spread }
+    }
 }
 
 impl Sliding {
@@ -50,14 +61,14 @@ impl Sliding {
     }
 
     /// The result for each window, [`ABSENT`] where there is none. Windows ascend. `None` when these samples need the other way.
-    pub(in super::super) fn over(self, times: &[i64], values: &[f64], windows: &[Reach]) -> Option<Vec<f64>> {
+    pub(in super::super) fn over(self, values: &[f64], windows: &[Reach]) -> Option<Vec<f64>> {
         let each = |of: &dyn Fn(&Reach) -> f64| {
             windows.iter().map(|window| if window.low < window.high { of(window) } else { ABSENT }).collect()
         };
         match self {
             Sliding::Count => Some(each(&|window| (window.high - window.low) as f64)),
             Sliding::Last => Some(each(&|window| values[window.high - 1])),
-            Sliding::Increase { counter, rate } => Some(increases(times, values, windows, counter, rate)),
+            Sliding::Increase { counter, rate } => Some(increases(values, windows, counter, rate)),
             Sliding::Average | Sliding::Sum => {
                 let mean = self == Sliding::Average;
                 match running_sums(values) {
@@ -74,7 +85,7 @@ impl Sliding {
     }
 }
 
-fn increases(times: &[i64], values: &[f64], windows: &[Reach], counter: bool, rate: bool) -> Vec<f64> {
+fn increases(values: &[f64], windows: &[Reach], counter: bool, rate: bool) -> Vec<f64> {
     // Where the counter fell: mostly nowhere.
     let falls: Vec<usize> = match counter {
         true => (1..values.len()).filter(|&at| values[at] < values[at - 1]).collect(),
@@ -94,8 +105,7 @@ fn increases(times: &[i64], values: &[f64], windows: &[Reach], counter: bool, ra
             result += inside.map(|at| values[at - 1]).sum::<f64>();
         }
         let to_zero = (counter && result > 0.0 && first >= 0.0).then(|| first / result);
-        let sampled = (times[window.low], times[window.high - 1]);
-        let factor = rates::factor((window.start, window.end), sampled, span.len(), None, to_zero, rate);
+        let factor = window.spread.factor(None, to_zero, rate);
         results.push(factor.map_or(ABSENT, |factor| result * factor));
     }
     results
@@ -194,25 +204,26 @@ mod tests {
 
     fn check(times: &[i64], values: &[f64], step: i64, range: i64) {
         let place = |bound| times.partition_point(|time| *time <= bound);
-        let windows: Vec<Reach> = (0..50)
+        let windows: Vec<(Reach, i64, i64)> = (0..50)
             .map(|n| (n * step - range, n * step))
-            .map(|(start, end)| Reach { low: place(start), high: place(end), start, end })
+            .map(|(start, end)| (Reach::of(times, place(start)..place(end), (start, end)), start, end))
             .collect();
         let notes = Notes::default();
         let help = Help { numbers: &[], notes: &notes, span: Span::default() };
         for name in NAMES {
-            let Some(found) = Sliding::named(name).unwrap().over(times, values, &windows) else { continue };
+            let reaches: Vec<Reach> = windows.iter().map(|window| window.0).collect();
+            let Some(found) = Sliding::named(name).unwrap().over(values, &reaches) else { continue };
             let alone = named(name).unwrap();
-            for (reach, found) in windows.iter().zip(found) {
+            for ((reach, start, end), found) in windows.iter().zip(found) {
                 let window = Window {
                     times: &times[reach.low..reach.high],
                     values: &values[reach.low..reach.high],
                     starts: &[],
                     histograms: &[],
                     histogram_starts: &[],
-                    start: reach.start,
-                    end: reach.end,
-                    at: reach.end,
+                    start: *start,
+                    end: *end,
+                    at: *end,
                     extension: Extension::None,
                     name: "",
                 };
