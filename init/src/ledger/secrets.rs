@@ -10,9 +10,10 @@ const KEPT: &str = "\"(kept)\"";
 
 /// The values that are secret: a table or an array of tables, the key that tells its elements apart, and the keys that lead
 /// to each secret in one.
-const SECRETS: [(&str, &str, &[&[&str]]); 3] = [
+const SECRETS: [(&str, &str, &[&[&str]]); 4] = [
     ("ssh", "", &[&["read_key"], &["repair_key"]]),
     ("forward", "name", &[&["bearer"], &["password"]]),
+    ("read_from", "", &[&["bearer"], &["password"]]),
     ("scrape_job", "job_name", &[&["bearer_token"], &["basic_auth", "password"], &["tls_config", "key"]]),
 ];
 
@@ -103,6 +104,14 @@ mod tests {
         let turned = format!("version = 1\n{}{}", forward("b", "(kept)"), forward("c", "(kept)"));
         let expected = format!("version = 1\n{}{}", forward("b", "two"), forward("c", "(kept)"));
         assert_eq!(restore(&turned, &present), expected);
+    }
+
+    #[test]
+    fn what_reading_elsewhere_signs_in_with_is_hidden_and_comes_back() {
+        let whole = "version = 1\n[read_from]\nurl = \"http://a/x\"\npassword = \"one\"\nbearer = \"two\"\n";
+        let shown = hide(whole);
+        assert!(!shown.contains("one") && !shown.contains("two"), "{shown}");
+        assert_eq!(restore(&shown, whole), whole);
     }
 
     #[test]

@@ -157,6 +157,7 @@ pub async fn site(dir: Arc<tempfile::TempDir>, toml: &str) -> Site {
         init: at("init"),
         collector: at("collector"),
         update: at("update"),
+        egress: at("egress"),
     };
     let app = Arc::new(App::new(config, &sockets, dir.path().to_owned()));
     let stop = CancellationToken::new();

@@ -16,7 +16,7 @@ mod types;
 mod value;
 
 pub use error::ConfigError;
-pub use forward::Forward;
+pub use forward::{Forward, ReadFrom};
 pub use network::{
     Bond, Interface, Limit, Mac, Miimon, Mtu, Network, Port, Time, TimeHost, TimeServer, Vlan, VlanId,
 };
@@ -25,6 +25,6 @@ pub use parse::{BYTES_MAX, FORWARDS_MAX, parse};
 pub use scrape_job::{Action, BasicAuth, Relabel, Scheme, ScrapeJob, ScrapeTls};
 pub use types::{Admin, MachineConfig, Peer, Policy, Scope, Scrape, Ssh, Token, Update};
 pub use value::{
-    Authorities, Cidr, Credential, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm,
-    Seconds, Sha256Hex, SshKey, Tenant, UserName, WriteUrl,
+    Authorities, Cidr, Credential, HostKey, HostPort, Hostname, Name, PasswordHash, QueryUrl, RepositoryUrl,
+    Rhythm, Seconds, Sha256Hex, SshKey, Tenant, UserName, WriteUrl,
 };
