@@ -53,6 +53,14 @@ test: ## Every test of every tier, with one closing summary
 .PHONY: test-long
 test-long: export VAKT_TEST_LONG := 1
 test-long: test ## `make test`, with a thousand power cuts instead of fifty: some hours
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder and the query language, SECONDS=60 each; TARGET=promql for one alone
+	command -v cargo-fuzz > /dev/null || cargo install --locked cargo-fuzz
+	cd fuzz && cargo fuzz build -s none --fuzz-dir . && for target in $(or $(TARGET),$$(cargo fuzz list --fuzz-dir .)); do \
+	  mkdir -p found/$$target && cargo fuzz run -s none --fuzz-dir . $$target found/$$target corpus/$$target -- \
+	    -max_total_time=$(or $(SECONDS),60) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1; done
+
 .PHONY: buildroot-check
 buildroot-check: ## Check buildroot-overlay/ against BUILDROOT=DIR and KERNEL_SOURCE=DIR; says what was not run
 	buildroot-overlay/check

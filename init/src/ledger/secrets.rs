@@ -14,6 +14,7 @@ const SECRETS: [(&str, &str, &[&[&str]]); 4] = [
     ("ssh", "", &[&["read_key"], &["repair_key"]]),
     ("tls", "", &[&["key"]]),
     ("forward", "name", &[&["bearer"], &["password"]]),
+    ("read_from", "", &[&["bearer"], &["password"]]),
     ("scrape_job", "job_name", &[&["bearer_token"], &["basic_auth", "password"], &["tls_config", "key"]]),
 ];
 
@@ -107,6 +108,14 @@ mod tests {
         let turned = format!("version = 1\n{}{}", forward("b", "(kept)"), forward("c", "(kept)"));
         let expected = format!("version = 1\n{}{}", forward("b", "two"), forward("c", "(kept)"));
         assert_eq!(restore(&turned, &present), expected);
+    }
+
+    #[test]
+    fn what_reading_elsewhere_signs_in_with_is_hidden_and_comes_back() {
+        let whole = "version = 1\n[read_from]\nurl = \"http://a/x\"\npassword = \"one\"\nbearer = \"two\"\n";
+        let shown = hide(whole);
+        assert!(!shown.contains("one") && !shown.contains("two"), "{shown}");
+        assert_eq!(restore(&shown, whole), whole);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The HTTP API: `POST /api/v1/write?samples=N` for store, `GET /v1/forwards` for web, `/metrics`, `/health`.
+//! The HTTP API: `POST /api/v1/write?samples=N` for store, `GET /v1/forwards` for web, `/metrics`, `/health`; and for web
+//! Prometheus' queries, which go to the engine of `[read_from]`.
 //!
 //! 204 means that the request is on the disk, or that there is no place to write to.
 
@@ -6,12 +7,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hyper::header::HeaderValue;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
-use vakt_wire::http::{Handler, Peer, Request, Response, empty, error, json, read, text};
+use serde_json::json;
+use vakt_wire::http::{Handler, Peer, Request, Response, empty, error, full, json, read, text};
 use vakt_wire::role::{Role, permits};
 
 use crate::queue::{Appender, BODY_BYTES_MAX, Queue, QueueError, Record};
+use crate::read::{Answer, QUERY_BYTES_MAX, Query, Reader, is_query};
 use crate::send::{Place, Standing};
 
 /// Answers the API's requests.
@@ -23,6 +26,8 @@ pub struct Api {
     pub appender: Appender,
     /// All places.
     pub places: Vec<Arc<Place>>,
+    /// What the pages read from.
+    pub reader: Option<Reader>,
 }
 
 impl Handler for Api {
@@ -36,6 +41,12 @@ impl Handler for Api {
             }
             (&Method::GET, "/metrics") if allowed(request.peer, &[Role::Web, Role::Collector]) => {
                 text(StatusCode::OK, self.metrics())
+            }
+            (&Method::GET | &Method::POST, path) if is_query(path) => {
+                if !allowed(request.peer, &[Role::Web]) {
+                    return error(StatusCode::FORBIDDEN, "web reads here");
+                }
+                self.read(request).await
             }
             (&Method::GET, "/health") => text(StatusCode::OK, "ok"),
             (_, "/api/v1/write" | "/v1/forwards" | "/metrics") => {
@@ -75,6 +86,33 @@ impl Api {
         *response.status_mut() = StatusCode::NO_CONTENT;
         response.headers_mut().insert("x-vakt-places", HeaderValue::from(self.places.len()));
         response
+    }
+
+    async fn read(&self, request: Request) -> Response {
+        let Some(reader) = &self.reader else {
+            return error(StatusCode::NOT_FOUND, "no engine to read from; it is [read_from] of the config");
+        };
+        let method = request.method().clone();
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let kind = request.head.headers.get(CONTENT_TYPE).cloned();
+        let body = match read(request.body, QUERY_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(reason) => return error(StatusCode::BAD_REQUEST, reason),
+        };
+        match reader.ask(&Query { method, target, kind, body }).await {
+            Ok(Answer { status, body }) => {
+                let mut response = Response::new(full(body));
+                *response.status_mut() = status;
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+            Err(reason) => {
+                tracing::warn!(reason, "a page's query has no answer");
+                let said = json!({ "status": "error", "errorType": "unavailable", "error": reason });
+                json(StatusCode::BAD_GATEWAY, &said)
+            }
+        }
     }
 
     fn standings(&self) -> Vec<Standing> {

@@ -5,6 +5,8 @@
 //! means is decided in [`verdict`]. A place that is away delays no other, and nothing is dropped for it but by the queue's
 //! bound, oldest first and counted.
 //!
+//! The other way, queries of the pages go to the engine of `[read_from]` ([`read`]).
+//!
 //! Sent at least once: only a power cut, or an answer that never came, sends one request again, which receivers that
 //! go by time stamps take for what it is.
 //!
@@ -14,6 +16,7 @@
 pub mod api;
 pub mod bundle;
 pub mod queue;
+pub mod read;
 pub mod send;
 pub mod serve;
 pub mod verdict;

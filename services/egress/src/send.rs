@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
 };
 use hyper::{Method, Request};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use url::Url;
 use vakt_reach::connect::{Connector, SetUpError, Trust};
-use vakt_wire::config::{Authorities, Forward};
+use vakt_wire::config::{Authorities, Forward, Tenant};
 use vakt_wire::http::read;
 
 use crate::bundle::{is_enough, join};
@@ -59,7 +59,7 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Place {
     url: Url,
-    headers: Vec<(hyper::header::HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     connector: Connector,
     cursor_path: PathBuf,
     cursor: Mutex<Cursor>,
@@ -104,19 +104,8 @@ impl Place {
         let name = || forward.name.as_str().to_owned();
         let url =
             Url::parse(forward.url.as_str()).map_err(|source| PlaceError::Url { name: name(), source })?;
-        let mut headers = Vec::new();
-        let value = |text: &str, what| {
-            HeaderValue::from_str(text).map_err(|_| PlaceError::Header { name: name(), what })
-        };
-        if let Some(authorization) = forward.authorization() {
-            let mut authorization = value(&authorization, "bearer or password")?;
-            authorization.set_sensitive(true);
-            headers.push((AUTHORIZATION, authorization));
-        }
-        if let Some(tenant) = &forward.tenant {
-            let header = hyper::header::HeaderName::from_static("x-scope-orgid");
-            headers.push((header, value(tenant.as_str(), "tenant")?));
-        }
+        let headers = sign_in(forward.authorization(), forward.tenant.as_ref())
+            .map_err(|what| PlaceError::Header { name: name(), what })?;
         let trust =
             Trust { authorities: forward.authorities.as_ref().map(Authorities::as_str), ..Trust::default() };
         let connector = Connector::new(trust).map_err(|source| PlaceError::SetUp { name: name(), source })?;
@@ -276,6 +265,24 @@ impl Place {
         standing.error = Some(reason.to_owned());
         tracing::error!(place = standing.name, samples, reason, "samples are refused for good");
     }
+}
+
+/// The headers that say who we are, or which value cannot be one.
+pub(crate) fn sign_in(
+    authorization: Option<String>,
+    tenant: Option<&Tenant>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, &'static str> {
+    let mut headers = Vec::new();
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::from_str(&authorization).map_err(|_| "bearer or password")?;
+        value.set_sensitive(true);
+        headers.push((AUTHORIZATION, value));
+    }
+    if let Some(tenant) = tenant {
+        let value = HeaderValue::from_str(tenant.as_str()).map_err(|_| "tenant")?;
+        headers.push((HeaderName::from_static("x-scope-orgid"), value));
+    }
+    Ok(headers)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,6 +15,7 @@ use vakt_wire::size::Size;
 
 use crate::api::Api;
 use crate::queue::{Cursor, Queue, start};
+use crate::read::Reader;
 use crate::send::Place;
 
 /// How often room is made and the status line renewed. What is appended meanwhile is the queue's overshoot.
@@ -70,7 +71,8 @@ pub async fn serve(options: Options) -> Result<()> {
         let stop = stop.clone();
         tasks.spawn(async move { stop.run_until_cancelled(run).await });
     }
-    let api = Arc::new(Api { queue: queue.clone(), appender, places: places.clone() });
+    let reader = config.read_from.as_ref().map(Reader::new).transpose()?;
+    let api = Arc::new(Api { queue: queue.clone(), appender, places: places.clone(), reader });
     tasks.spawn(serve_all(listeners, api, life.stopping()));
     life.ready(&line(&places, &queue));
     let told = life.clone();

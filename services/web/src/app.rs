@@ -32,6 +32,8 @@ pub struct App {
     pub peers: Vec<String>,
     /// The certificate's fingerprint.
     pub fingerprint: String,
+    /// The engine elsewhere that the pages' numbers are from; empty for the box' own store.
+    pub numbers_from: String,
     /// Programs' tokens.
     pub tokens: Vec<Token>,
     /// The other services.
@@ -71,7 +73,8 @@ impl App {
             peers: config.peers.iter().map(|peer| peer.name.to_string()).collect(),
             fingerprint: String::new(),
             tokens: config.tokens,
-            backends: Backends::new(sockets),
+            backends: Backends::new(sockets, config.read_from.is_some()),
+            numbers_from: config.read_from.map(|from| from.url.to_string()).unwrap_or_default(),
             sessions: Sessions::new(catalog.clone()),
             users: Users::new(config.admin, catalog),
             passwords: Passwords::default(),

@@ -35,30 +35,8 @@ struct Serve {
     /// Serve here as well as on inherited sockets: 0.0.0.0:8443. May be repeated.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
-    /// The store's socket.
-    #[arg(long, default_value = "/run/vakt/store/http.sock")]
-    store: PathBuf,
-    /// The log service's socket.
-    #[arg(long, default_value = "/run/vakt/log/http.sock")]
-    log: PathBuf,
-    /// The repair service's socket.
-    #[arg(long, default_value = "/run/vakt/repair/http.sock")]
-    repair: PathBuf,
-    /// init's socket.
-    #[arg(long, default_value = "/run/vakt/init/http.sock")]
-    init: PathBuf,
-    /// The collector's socket.
-    #[arg(long, default_value = "/run/vakt/collector/http.sock")]
-    collector: PathBuf,
-    /// The update service's socket.
-    #[arg(long, default_value = "/run/vakt/update/http.sock")]
-    update: PathBuf,
-    /// The time service's socket.
-    #[arg(long, default_value = "/run/vakt/time/http.sock")]
-    time: PathBuf,
-    /// The egress service's socket.
-    #[arg(long, default_value = "/run/vakt/egress/http.sock")]
-    egress: PathBuf,
+    #[command(flatten)]
+    sockets: Sockets,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -68,8 +46,7 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(flags) => *flags,
     };
     vakt_wire::logging::start("web");
-    let Serve { config, data, listen, store, log, repair, init, collector, update, time, egress } = flags;
-    let sockets = Sockets { store, log, repair, init, collector, update, time, egress };
+    let Serve { config, data, listen, sockets } = flags;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX);
     runtime.build()?.block_on(serve(Options { config, data, listen, sockets }))

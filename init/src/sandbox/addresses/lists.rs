@@ -5,7 +5,7 @@
 //! | collector | the peers and the targets of scrape jobs; any [`unicast`] address when one of them has a name |
 //! | repair | the peers; any [`unicast`] address when one of them has a name |
 //! | update | the repository; any [`unicast`] address when it has a name; nobody without one |
-//! | egress | the places that samples are sent to; any [`unicast`] address when one has a name; nobody without one |
+//! | egress | the places that samples are sent to or read from; any [`unicast`] address when one has a name; nobody without one |
 //! | network | any IPv4 server that may answer DHCP, and broadcast, where an interface asks; its own link in IPv6 where one hears routers |
 //! | another | any [`unicast`] address |
 //!
@@ -52,7 +52,11 @@ pub fn of(role: Role, config: &MachineConfig) -> Vec<Prefix> {
         Role::Collector => hosts(peers.chain(targets)),
         Role::Repair => hosts(peers),
         Role::Update => hosts(config.update.repository.iter().map(|url| authority(url.as_str()))),
-        Role::Egress => hosts(config.forwards.iter().map(|forward| authority(forward.url.as_str()))),
+        Role::Egress => {
+            let sent_to = config.forwards.iter().map(|forward| forward.url.as_str());
+            let read_from = config.read_from.iter().map(|read_from| read_from.url.as_str());
+            hosts(sent_to.chain(read_from).map(authority))
+        }
         Role::Network => link(config),
         _ => unicast(),
     };

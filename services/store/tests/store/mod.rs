@@ -74,6 +74,13 @@ impl Store {
         self.child.wait().unwrap()
     }
 
+    /// The most memory that it ever had resident.
+    pub fn peak_rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// SIGHUP.
     pub fn hang_up(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);

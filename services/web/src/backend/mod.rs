@@ -18,23 +18,31 @@ use std::path::PathBuf;
 use vakt_wire::http::{CallError, Client};
 
 /// Where the others listen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Sockets {
-    /// Metrics and the catalog.
+    /// The store's socket: metrics and the catalog.
+    #[arg(long, default_value = "/run/vakt/store/http.sock")]
     pub store: PathBuf,
-    /// Logs.
+    /// The log service's socket.
+    #[arg(long, default_value = "/run/vakt/log/http.sock")]
     pub log: PathBuf,
-    /// Repairs.
+    /// The repair service's socket.
+    #[arg(long, default_value = "/run/vakt/repair/http.sock")]
     pub repair: PathBuf,
-    /// Services and the machine.
+    /// init's socket: services and the machine.
+    #[arg(long, default_value = "/run/vakt/init/http.sock")]
     pub init: PathBuf,
-    /// The collector.
+    /// The collector's socket.
+    #[arg(long, default_value = "/run/vakt/collector/http.sock")]
     pub collector: PathBuf,
-    /// Updates.
+    /// The update service's socket.
+    #[arg(long, default_value = "/run/vakt/update/http.sock")]
     pub update: PathBuf,
-    /// The clock.
+    /// The time service's socket: the clock.
+    #[arg(long, default_value = "/run/vakt/time/http.sock")]
     pub time: PathBuf,
-    /// Samples to engines elsewhere.
+    /// egress' socket: samples to engines elsewhere, and the way to one that the pages read from.
+    #[arg(long, default_value = "/run/vakt/egress/http.sock")]
     pub egress: PathBuf,
 }
 
@@ -66,10 +74,11 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Callers of these sockets.
-    pub fn new(sockets: &Sockets) -> Backends {
+    /// Callers of these sockets. The pages' metrics come from an engine elsewhere, by egress, when `reads_elsewhere`.
+    pub fn new(sockets: &Sockets, reads_elsewhere: bool) -> Backends {
+        let metrics = if reads_elsewhere { ("egress", &sockets.egress) } else { ("store", &sockets.store) };
         Backends {
-            store: store::Store(client(&sockets.store)),
+            store: store::Store { service: metrics.0, client: client(metrics.1) },
             log: log::Log(client(&sockets.log)),
             repair: repair::Repair(client(&sockets.repair)),
             init: init::Init(client(&sockets.init)),
@@ -101,7 +110,12 @@ pub fn unavailable(service: &str, error: &CallError) -> String {
     match error {
         CallError::Connection { .. } => format!("{service} is not running"),
         CallError::Late { .. } => format!("{service} did not answer in time"),
-        CallError::Refused { status, body, .. } if status.is_client_error() => reason(service, body),
+        // 502 is egress' word for an engine elsewhere that does not answer, with the reason.
+        CallError::Refused { status, body, .. }
+            if status.is_client_error() || *status == hyper::StatusCode::BAD_GATEWAY =>
+        {
+            reason(service, body)
+        }
         CallError::Refused { .. } | CallError::Unreadable { .. } => {
             tracing::warn!(%error, service, "a service gave no usable answer");
             format!("{service} gave no usable answer")
@@ -131,6 +145,8 @@ mod tests {
             unavailable("log", &refused(400, r#"{"error":"query, column 3: no"}"#)),
             "query, column 3: no"
         );
+        let away = r#"{"status":"error","errorType":"unavailable","error":"https://vm.example.org: connection refused"}"#;
+        assert_eq!(unavailable("egress", &refused(502, away)), "https://vm.example.org: connection refused");
         assert_eq!(unavailable("log", &refused(403, "x")), "log refused the question");
         assert_eq!(unavailable("log", &refused(500, "secret path")), "log gave no usable answer");
         let gone = CallError::Connection { socket: "/s".into(), source: std::io::Error::other("x") };

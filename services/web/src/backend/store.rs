@@ -1,4 +1,4 @@
-//! store: Prometheus' query API, with numbers instead of texts.
+//! Metrics: Prometheus' query API, with numbers instead of texts; of the store, or by egress of an engine elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,12 @@ use vakt_wire::http::{CallError, Client};
 
 use crate::form::encode;
 
-/// A caller of the store.
+/// A caller of who has the metrics.
 #[derive(Clone, Debug)]
-pub struct Store(pub(super) Client);
+pub struct Store {
+    pub(super) service: &'static str,
+    pub(super) client: Client,
+}
 
 /// One series of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,6 +66,11 @@ impl From<Found> for Series {
 }
 
 impl Store {
+    /// Why a panel is empty, for the person who looks at it.
+    pub fn unavailable(&self, error: &CallError) -> String {
+        super::unavailable(self.service, error)
+    }
+
     /// An instant query, as of now.
     ///
     /// # Errors
@@ -88,7 +96,7 @@ impl Store {
     }
 
     async fn fetch(&self, path: &str) -> Result<Vec<Series>, CallError> {
-        let answer: Answer = self.0.get(path).await?;
+        let answer: Answer = self.client.get(path).await?;
         Ok(answer.data.result.into_iter().map(Series::from).collect())
     }
 }

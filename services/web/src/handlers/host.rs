@@ -7,8 +7,8 @@ use hyper::StatusCode;
 use vakt_wire::http::{CallError, Request, Response};
 
 use crate::app::{App, Caller};
+use crate::backend::Panel;
 use crate::backend::store::{Series, Store};
-use crate::backend::{Panel, unavailable};
 use crate::chart::{ChartView, Line, LineChart, Unit};
 use crate::clock;
 use crate::error::PageError;
@@ -46,6 +46,8 @@ struct Titled {
 struct HostPage {
     shell: Shell,
     name: String,
+    /// The engine elsewhere that the numbers are from; empty for the box' own store.
+    numbers_from: String,
     facts: Vec<(&'static str, String)>,
     ranges: Vec<(Range, String, bool)>,
     charts: Vec<Titled>,
@@ -74,6 +76,7 @@ pub async fn show(app: &App, caller: &Caller, name: &str, request: &Request) -> 
     let page = HostPage {
         shell: app.shell(caller, name, "host"),
         name: name.to_owned(),
+        numbers_from: app.numbers_from.clone(),
         facts,
         ranges: RANGES.map(|one| (one, url(&path, &[("range", one.key)]), one == range)).to_vec(),
         charts,
@@ -186,7 +189,7 @@ impl<'a> Asked<'a> {
     }
 
     fn titled(&self, title: &'static str, chart: Result<LineChart, CallError>) -> Titled {
-        let chart = chart.map(|chart| chart.view()).map_err(|error| unavailable("store", &error));
+        let chart = chart.map(|chart| chart.view()).map_err(|error| self.store.unavailable(&error));
         Titled { title, chart }
     }
 
@@ -246,7 +249,7 @@ impl<'a> Asked<'a> {
         let metric = |name: &str| format!("node_filesystem_{name}_bytes{{{}}}", self.host);
         let (size, free) = (metric("size"), metric("avail"));
         let (size, free) = tokio::join!(self.store.query(&size), self.store.query(&free));
-        let away = |error: CallError| unavailable("store", &error);
+        let away = |error: CallError| self.store.unavailable(&error);
         Ok(file_systems(&size.map_err(away)?, &free.map_err(away)?))
     }
 

@@ -91,6 +91,8 @@ struct OverviewPage {
     shell: Shell,
     problems: Vec<Problem>,
     hosts: Panel<Vec<HostCard>>,
+    /// The engine elsewhere that the numbers are from; empty for the box' own store.
+    numbers_from: String,
     services: Panel<Vec<ServiceLine>>,
     machine: Panel<Machine>,
     repairs: Panel<Vec<RepairLine>>,
@@ -136,7 +138,8 @@ pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
     let away = |service: &'static str| move |error: CallError| unavailable(service, &error);
     let (services, machine) = (services.map_err(away("init")), machine.map_err(away("init")));
     let (peers, policies) = (peers.map_err(away("repair")), policies.map_err(away("repair")));
-    let (hosts, sources) = (hosts.map_err(away("store")), sources.map_err(away("collector")));
+    let hosts = hosts.map_err(|error| behind.store.unavailable(&error));
+    let sources = sources.map_err(away("collector"));
     let problems = problems::find(&Known {
         services: &services,
         machine: &machine,
@@ -154,6 +157,7 @@ pub async fn show(app: &App, caller: &Caller) -> Result<Response, PageError> {
         is_fresh: welcome::is_open(app).await,
         reset: reset.filter(is_fresh).map(|reset| told(reset, clock::now_s())).unwrap_or_default(),
         hosts,
+        numbers_from: app.numbers_from.clone(),
         services: services.map(|services| services.into_iter().map(service_line).collect()),
         machine,
         sources: sources.map(in_short),

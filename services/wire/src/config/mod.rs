@@ -17,7 +17,7 @@ mod types;
 mod value;
 
 pub use error::ConfigError;
-pub use forward::Forward;
+pub use forward::{Forward, ReadFrom};
 pub use migrate::{EMPTY, VERSION, current, version};
 pub use network::{
     Bond, Interface, Limit, Mac, Miimon, Mtu, Network, Port, Time, TimeHost, TimeServer, Vlan, VlanId,
@@ -27,6 +27,6 @@ pub use parse::{BYTES_MAX, FORWARDS_MAX, parse};
 pub use scrape_job::{Action, BasicAuth, Relabel, Scheme, ScrapeJob, ScrapeTls};
 pub use types::{Admin, MachineConfig, Peer, Policy, Scope, Scrape, Ssh, Tls, Token, Update};
 pub use value::{
-    Authorities, Cidr, Credential, HostKey, HostPort, Hostname, Name, PasswordHash, RepositoryUrl, Rhythm,
-    Seconds, Sha256Hex, SshKey, Tenant, TlsKey, UserName, WriteUrl,
+    Authorities, Cidr, Credential, HostKey, HostPort, Hostname, Name, PasswordHash, QueryUrl, RepositoryUrl,
+    Rhythm, Seconds, Sha256Hex, SshKey, Tenant, TlsKey, UserName, WriteUrl,
 };

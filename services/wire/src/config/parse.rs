@@ -87,6 +87,7 @@ fn example(key: &str) -> Option<&'static str> {
         "forward" => {
             "[[forward]] name = \"central\", url = \"https://mimir.example.org/api/v1/push\", bearer = \"…\""
         }
+        "read_from" => "[read_from] url = \"https://mimir.example.org/prometheus\", bearer = \"…\"",
         "policy" => "[[policy]] name = \"web\", yaml = \"\"\"…\"\"\"",
         _ => return None,
     })
@@ -104,6 +105,10 @@ fn contradictions(text: &str, config: &MachineConfig) -> Result<(), ConfigError>
     if let Some(at) = config.forwards.iter().position(|one| one.user.is_some() != one.password.is_some()) {
         let reason = "user and password go together; example: user = \"vakt\", password = \"…\"".into();
         return Err(locate(text, &format!("forward[{at}]"), reason));
+    }
+    if config.read_from.as_ref().is_some_and(|one| one.user.is_some() != one.password.is_some()) {
+        let reason = "user and password go together; example: user = \"vakt\", password = \"…\"".into();
+        return Err(locate(text, "read_from", reason));
     }
     unique(text, "scrape_job", config.scrape_jobs.iter().map(|job| job.job_name.as_str()))?;
     if config.tls.certificate.is_some() != config.tls.key.is_some() {

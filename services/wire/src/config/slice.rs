@@ -1,5 +1,6 @@
 //! What of the machine config each service gets to see.
 
+use super::forward::ReadFrom;
 use super::types::{MachineConfig, Ssh};
 use crate::role::Role;
 
@@ -29,9 +30,12 @@ impl MachineConfig {
                 tls: self.tls.clone(),
                 tokens: self.tokens.clone(),
                 peers: self.peers.clone(),
+                read_from: self.read_from.as_ref().map(ReadFrom::shown),
                 ..base
             },
-            Role::Egress => MachineConfig { forwards: self.forwards.clone(), ..base },
+            Role::Egress => {
+                MachineConfig { forwards: self.forwards.clone(), read_from: self.read_from.clone(), ..base }
+            }
             Role::Time => MachineConfig { time: self.time.clone(), ..base },
             Role::Update => MachineConfig { update: self.update.clone(), ..base },
             Role::Log | Role::Store => base,
@@ -70,6 +74,18 @@ mod tests {
         for role in Role::ALL {
             let told = !config.slice_for(role).forwards.is_empty();
             assert_eq!(told, matches!(role, Role::Init | Role::Egress), "{role}");
+        }
+    }
+
+    #[test]
+    fn web_is_told_where_its_numbers_are_from_and_egress_alone_with_which_secret() {
+        let text = "version = 1\n[read_from]\nurl = \"http://a/x\"\nbearer = \"t\"";
+        let config = crate::config::parse(text).unwrap();
+        for role in Role::ALL {
+            let told = config.slice_for(role).read_from;
+            assert_eq!(told.is_some(), matches!(role, Role::Init | Role::Egress | Role::Web), "{role}");
+            let secret = told.is_some_and(|read_from| read_from.bearer.is_some());
+            assert_eq!(secret, matches!(role, Role::Init | Role::Egress), "{role}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::forward::Forward;
+use super::forward::{Forward, ReadFrom};
 use super::network::{Network, Time};
 use super::scrape_job::ScrapeJob;
 use super::value::{
@@ -52,6 +52,9 @@ pub struct MachineConfig {
     /// Where every sample is sent as well.
     #[serde(default, rename = "forward", skip_serializing_if = "Vec::is_empty")]
     pub forwards: Vec<Forward>,
+    /// Where the pages read metrics from, when not from the box' own store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_from: Option<ReadFrom>,
     /// Where updates come from.
     #[serde(default)]
     pub update: Update,
@@ -73,6 +76,7 @@ impl Default for MachineConfig {
             scrape_jobs: Vec::new(),
             policies: Vec::new(),
             forwards: Vec::new(),
+            read_from: None,
             update: Update::default(),
         }
     }

@@ -115,6 +115,11 @@ text_value!(
     "the URL of a remote-write endpoint such as \"https://mimir.example.org/api/v1/push\""
 );
 text_value!(
+    /// Where an engine's query API begins: a URL without user, query or fragment, at most 512 bytes.
+    QueryUrl, repository_url,
+    "the URL below which an engine has /api/v1/query, such as \"https://mimir.example.org/prometheus\""
+);
+text_value!(
     /// A tenant's name: letters, digits and `!-_.*'()`, at most 150 bytes (Mimir's bound).
     Tenant, |t| label(t, 150, b"!-_.*'()"), "a tenant's name such as \"team-a\""
 );
