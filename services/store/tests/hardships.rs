@@ -1,4 +1,4 @@
-//! What a store must live through, by the real program: a flood of series that never come again, and a disk that is full.
+//! What a store must live through, by the real program: a flood of series that never come again.
 //!
 //! `VAKT_TEST_LONG` (`make test-long`) floods with 1,200,000 series against the default limit of a million.
 
@@ -6,8 +6,7 @@
 
 mod store;
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 use store::{Store, exchange, post};
@@ -21,10 +20,7 @@ const EACH: u64 = 2_000;
 const SERIES_BYTES_MAX: u64 = 1_100;
 
 /// Memory of the program without series: itself, two windows, buffers.
-const BASE_BYTES_MAX: u64 = 160 << 20;
-
-/// Room of the small disk.
-const DISK: &str = "24m";
+const BASE_BYTES_MAX: u64 = 64 << 20;
 
 fn main() -> ExitCode {
     let flood =
@@ -35,17 +31,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         });
-    let name = "on a full disk the oldest goes and what is acknowledged last is there after a kill";
-    let full = if rustix::process::geteuid().is_root() {
-        Trial::test(name, || {
-            full_disk();
-            Ok(())
-        })
-    } else {
-        let reason = format!("skipped: {name}: mounting a small disk needs root");
-        Trial::test(reason, || Ok(())).with_ignored_flag(true)
-    };
-    libtest_mimic::run(&Arguments::from_args(), vec![flood, full]).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), vec![flood]).exit_code()
 }
 
 fn label(name: &str, value: impl ToString) -> (String, String) {
@@ -117,63 +103,4 @@ fn flood(series: u64, limit: u64) {
     assert_eq!(number(&store, "vakt_store_series"), 1);
     let after = TimeSeries { labels: vec![label("__name__", "after")], samples: vec![(1.0, BEGIN_MS)] };
     assert_eq!(post(store.port, "/api/v1/write", &encode(&[after]).unwrap()).unwrap().status, 204);
-}
-
-/// A tmpfs, unmounted at the end.
-struct Small<'a>(&'a Path);
-
-impl Small<'_> {
-    fn mount(at: &Path) -> Small<'_> {
-        let options = format!("size={DISK}");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "vakt-small"]).arg(at).status();
-        assert!(mounted.unwrap().success());
-        Small(at)
-    }
-}
-
-impl Drop for Small<'_> {
-    fn drop(&mut self) {
-        // Lazily: a test that failed may have left a store in it.
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
-fn full_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let _small = Small::mount(folder.path());
-    // What bounds blocks by size is left out, so that the disk itself says that it is full.
-    let flags = ["--retention-size", "10GB", "--window-mib", "1", "--source-rate-max", "100000000"];
-    let mut store = Store::start(&folder.path().join("data"), &flags);
-    let (mut last, mut refused, mut state) = (0, 0, 7u64);
-    for round in 0..240i64 {
-        // Values without a pattern: nothing makes them smaller.
-        let samples = (0..10_000i64).map(|n| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (f64::from_bits(state >> 2), BEGIN_MS + round * 10_000 + n)
-        });
-        let one = TimeSeries { labels: vec![label("__name__", "noise")], samples: samples.collect() };
-        let body = encode(&[one]).unwrap();
-        // A sender tries again; here it does so a bounded number of times and goes on with newer samples.
-        for _ in 0..200 {
-            match post(store.port, "/api/v1/write", &body).unwrap().status {
-                204 => {
-                    last = round;
-                    break;
-                }
-                503 => refused += 1,
-                other => panic!("round {round}: {other}"),
-            }
-            std::thread::yield_now();
-        }
-    }
-    let dropped = number(&store, "vakt_store_blocks_dropped_full_total");
-    eprintln!("last acknowledged {last} of 239, {refused} told to come again, {dropped} blocks dropped");
-    assert!(dropped > 0, "the disk was never full");
-    assert!(last > 200, "writes went on: {last}");
-    store.kill();
-    let store = Store::start(&folder.path().join("data"), &flags);
-    let at = BEGIN_MS + last * 10_000 + 9_999;
-    let at = format!("{}.{:03}", at / 1000, at % 1000);
-    assert_eq!(store.vector(&format!("count_over_time(noise[10s] @ {at})")), [10_000.0]);
 }
