@@ -10,7 +10,7 @@ const KEPT: &str = "\"(kept)\"";
 
 /// The values that are secret: a table or an array of tables, the key that tells its elements apart, and the keys that lead
 /// to each secret in one.
-const SECRETS: [(&str, &str, &[&[&str]]); 4] = [
+const SECRETS: [(&str, &str, &[&[&str]]); 5] = [
     ("ssh", "", &[&["read_key"], &["repair_key"]]),
     ("tls", "", &[&["key"]]),
     ("forward", "name", &[&["bearer"], &["password"]]),
