@@ -1,5 +1,7 @@
 //! Numbers and times as Prometheus' JSON has them, written without a text of their own in between.
 
+use std::io::Write as _;
+
 use crate::promql::{exponent, plain_number};
 
 /// Powers of ten that are tried for a short decimal.
@@ -18,17 +20,13 @@ pub fn number(value: f64, out: &mut Vec<u8>) {
         }
         return decimal(digits, places, out);
     }
-    if (1e-4..SHORT_MAX).contains(&magnitude) {
-        // In this range serde_json writes the shortest decimal too; whole numbers, which it ends with ".0", were written above.
+    if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+        // Not serde_json's writer: of two shortest decimals that are equally near it takes the other one.
         // Writing to memory does not fail.
-        let _ = serde_json::to_writer(out, &value);
+        let _ = write!(out, "{value}");
         return;
     }
-    let text = if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        exponent(value)
-    } else {
-        plain_number(value)
-    };
+    let text = if value.is_finite() { exponent(value) } else { plain_number(value) };
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -101,6 +99,7 @@ mod tests {
         check(0.1 + 0.2, "0.30000000000000004");
         check(999_999_999_999_999.0, "999999999999999");
         check(9_007_199_254_740_993.0, "9007199254740992");
+        check(852_516_528_735_743.25, "852516528735743.3");
         check(1e20, "100000000000000000000");
         check(1e21, "1e+21");
         check(1.5e-7, "1.5e-07");
