@@ -5,8 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use vakt_fuzz::MemoryDisk;
 use vakt_store::engine::{Engine, Settings};
-use vakt_store::histogram::Histogram;
-use vakt_store::ingest::WriteRequest;
+use vakt_store::ingest::{TextForm, WriteRequest};
 use vakt_store::promql::{Grid, evaluate, parse};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -15,19 +14,16 @@ static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
     let disk = Arc::new(MemoryDisk::default());
     let (engine, _) = Engine::open(disk, Settings::default(), Box::new(|| NOW)).expect("an empty disk");
     let mut request = WriteRequest::default();
-    for (name, n) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "+Inf"), ("c", "")] {
-        let labels = [(&b"__name__"[..], name.as_bytes()), (b"le", n.as_bytes()), (b"x", b"y")];
-        request.begin(labels.into_iter().filter(|(_, value)| !value.is_empty())).expect("sound labels");
+    let mut text = String::new();
+    for labels in ["a{le=\"1\",x=\"y\"}", "a{le=\"2\",x=\"y\"}", "b{le=\"1\"}", "b{le=\"+Inf\"}", "c"] {
         for step in 0..40i64 {
-            request.float(NOW - step * 15_000, (step % 7) as f64 * 1.5 - 2.0).expect("room");
+            text += &format!("{labels} {} {}\n", (step % 7) as f64 * 1.5 - 2.0, NOW - step * 15_000);
         }
     }
-    request.begin([(&b"__name__"[..], &b"h"[..])]).expect("sound labels");
-    for step in 0..20i64 {
-        let mut histogram = Histogram { count: 3.0, sum: step as f64, ..Histogram::default() };
-        histogram.positive.push((step % 3) as i32, 3.0);
-        request.histogram(NOW - step * 15_000, histogram).expect("room");
-    }
+    let form = TextForm { now: NOW, open_metrics: false, extra: Vec::new() };
+    request.read_text(text.as_bytes(), &form).expect("sound text");
+    let mut histograms = include_bytes!("../corpus/remote_write/histogram").to_vec();
+    request.read_remote_write(&mut histograms).expect("a sound request");
     engine.write(&request, "fuzz", Box::new(|_| {})).expect("room");
     engine
 });
