@@ -69,6 +69,9 @@ const BASE: &[Call] = calls![
     SYS_brk,
     SYS_msync,
     SYS_mincore,
+    // Keys are kept out of swap.
+    SYS_mlock,
+    SYS_munlock,
     SYS_membarrier,
     // Threads, signals, time.
     SYS_futex,

@@ -83,7 +83,7 @@ pub enum Precision {
 /// An RFC 3339 time with its zone, as RFC 5424 and JSON lines carry it: `None` when it is anything
 /// less than a whole second, or has no zone.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    let zoned = text.ends_with(['Z', 'z']) || text.len() > 19 && text[19..].contains(['+', '-']);
+    let zoned = text.ends_with(['Z', 'z']) || text.get(19..).is_some_and(|rest| rest.contains(['+', '-']));
     if !zoned {
         return None;
     }
@@ -246,6 +246,13 @@ pub fn parse_duration(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_of_several_bytes_where_a_zone_would_begin_is_no_time() {
+        // Found by fuzzing CSV: byte 19 lies within the letter.
+        assert_eq!(parse_rfc3339("2025-01-01T00:00:0Э+0"), None);
+        assert_eq!(parse_rfc3339("2025-01-01T00:0000Э-"), None);
+    }
 
     #[test]
     fn days_and_dates_convert_both_ways() {
