@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 
 pub use group::{Attached, Cost};
 pub use histogram::{BOUNDS, Histogram};
+pub use loader::is_apart;
 pub use readings::{DiskLatency, Edge, Interrupts, Processes, Tcp};
 pub use unavailable::Unavailable;
 

@@ -105,7 +105,7 @@ pub fn types() -> Result<Btf, Unavailable> {
 /// [`Unavailable`] when the kernel lacks a tracepoint or refuses; nothing stays attached.
 pub fn load(group: &Group, btf: &Btf) -> Result<Parts, Unavailable> {
     let name = group.name;
-    let namespace = own_namespace();
+    let namespace = namespace();
     let mut object = EbpfLoader::new()
         .btf(Some(btf))
         .override_global("own_namespace", &namespace, false)
@@ -158,8 +158,25 @@ fn fd_of(map: &aya::maps::Map) -> Option<std::io::Result<OwnedFd>> {
     }
 }
 
-/// The inode number of the network namespace that we are in, as the kernel's `ns_common.inum`; 0 when /proc is closed.
-pub fn own_namespace() -> u32 {
+/// Names the network namespace of the machine that is measured, for a process in a room without a network.
+const NAMESPACE: &str = "VAKT_NETNS";
+
+/// The inode number of the network namespace whose connections are counted, as the kernel's `ns_common.inum`: the one that
+/// `VAKT_NETNS` names, else that we are in; 0 when /proc is closed.
+fn namespace() -> u32 {
+    told_namespace().unwrap_or_else(own_namespace)
+}
+
+fn told_namespace() -> Option<u32> {
+    std::env::var(NAMESPACE).ok().and_then(|number| number.parse().ok())
+}
+
+fn own_namespace() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self/ns/net").map_or(0, |found| found.ino() as u32)
+}
+
+/// Whether the network that is measured is another than that we are in, as `VAKT_NETNS` says.
+pub fn is_apart() -> bool {
+    told_namespace().is_some_and(|told| told != own_namespace())
 }

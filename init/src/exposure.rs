@@ -36,6 +36,7 @@ const EVERY_ROOM: &[&str] = &[
     "PrivateIPC=yes",
     "RemoveIPC=yes",
     "ProtectHostname=yes",
+    "ProtectKernelTunables=yes",
     // No capability for them, and seccomp.
     "ProtectKernelModules=yes",
     "KeyringMode=private",
@@ -77,7 +78,8 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
 
 /// Whom a service may talk to under the config in that file.
 fn addresses(name: &str, config: Option<&str>) -> anyhow::Result<Vec<Prefix>> {
-    let (Some(path), Some(role)) = (config, Role::of_name(name)) else { return Ok(lists::unicast()) };
+    let role = Role::of_name(name).with_context(|| format!("{name:?} has no role"))?;
+    let Some(path) = config else { return Ok(lists::most(role)) };
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let config = vakt_wire::config::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
     Ok(lists::of(role, &config))
@@ -127,9 +129,6 @@ fn unit(plan: &Plan, manifest: &Manifest, addresses: &[Prefix]) -> String {
     lines.push(format!("LimitNOFILE={}", plan.nofile_max));
     lines.push(format!("MemoryMax={}M", manifest.limits.memory_max_mib));
     lines.push(format!("TasksMax={}", manifest.limits.pids_max));
-    if sandbox.settings.is_empty() {
-        lines.push("ProtectKernelTunables=yes".to_owned());
-    }
     if !sandbox.network {
         // An empty network namespace reaches no address at all.
         lines.push("PrivateNetwork=yes".to_owned());
@@ -156,7 +155,7 @@ fn unit(plan: &Plan, manifest: &Manifest, addresses: &[Prefix]) -> String {
     lines.push(format!("SystemCallFilter={}", system_calls(plan)));
     for shown in &plan.shown {
         let directive = match shown.access {
-            Access::Write | Access::Setting => "BindPaths",
+            Access::Write => "BindPaths",
             Access::Device => continue,
             Access::Read | Access::Sockets => "BindReadOnlyPaths",
         };
@@ -173,7 +172,6 @@ fn families(kinds: &[SocketKind]) -> String {
             SocketKind::Unix => &["AF_UNIX"],
             SocketKind::Tcp | SocketKind::Udp => &["AF_INET", "AF_INET6"],
             SocketKind::NetlinkRoute | SocketKind::NetlinkNetfilter => &["AF_NETLINK"],
-            SocketKind::Icmp6 => &["AF_INET6"],
         }
     };
     let mut names: Vec<&str> = Vec::new();

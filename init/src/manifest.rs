@@ -85,6 +85,12 @@ pub struct Listen {
     pub tcp: Option<SocketAddr>,
     /// A UDP address.
     pub udp: Option<SocketAddr>,
+    /// A raw ICMPv6 socket to send by, which hears nothing; none where the kernel has no IPv6.
+    #[serde(default)]
+    pub icmp6: bool,
+    /// Whether the firewall lets everybody in there; not where a client asks from, whose answers it knows.
+    #[serde(default = "yes")]
+    pub open: bool,
 }
 
 /// Bounds on resources.
@@ -132,7 +138,7 @@ pub struct Sandbox {
     pub measure: Vec<PathBuf>,
     /// Resolve names: `/etc` with hosts and resolv.conf, as the network service keeps them.
     pub names: bool,
-    /// Directories of kernel settings to change, below /proc/sys; those that the kernel lacks are passed over.
+    /// Directories of kernel settings to look at, below /proc/sys; those that the kernel lacks are passed over.
     pub settings: Vec<PathBuf>,
     /// The machine's /proc, read-only.
     pub proc: bool,
@@ -158,8 +164,6 @@ pub enum SocketKind {
     NetlinkRoute,
     /// NETLINK_NETFILTER.
     NetlinkNetfilter,
-    /// Raw ICMPv6, which needs CAP_NET_RAW as well.
-    Icmp6,
 }
 
 /// System calls beyond what every service needs.
@@ -256,10 +260,11 @@ pub fn parse(name: &str, text: &str) -> Result<Manifest, String> {
         let addresses = usize::from(listen.unix.is_some())
             + usize::from(listen.unix_datagram.is_some())
             + usize::from(listen.tcp.is_some())
-            + usize::from(listen.udp.is_some());
+            + usize::from(listen.udp.is_some())
+            + usize::from(listen.icmp6);
         if addresses != 1 {
             return Err(format!(
-                "listen {:?} needs exactly one of unix, unix_datagram, tcp and udp",
+                "listen {:?} needs exactly one of unix, unix_datagram, tcp, udp and icmp6",
                 listen.name
             ));
         }

@@ -319,24 +319,26 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Lets a socket hear and speak on one interface only.
+/// Has a raw ICMPv6 socket hear nothing (ICMP6_FILTER, RFC 3542, section 3.2).
 ///
 /// # Errors
-/// As SO_BINDTODEVICE.
-pub fn bind_to_device(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
-    let length = interface.len() as libc::socklen_t;
-    // SAFETY: pointer and length are of one string.
+/// As setsockopt(2).
+pub fn deafen_icmp6(socket: BorrowedFd<'_>) -> io::Result<()> {
+    /// linux/icmpv6.h
+    const ICMPV6_FILTER: libc::c_int = 1;
+    // A bit for each type that is not passed on.
+    let filter = [u32::MAX; 8];
+    // SAFETY: pointer and length are of one array, which is `struct icmp6_filter`.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_BINDTODEVICE,
-            interface.as_ptr().cast(),
-            length,
+            libc::IPPROTO_ICMPV6,
+            ICMPV6_FILTER,
+            filter.as_ptr().cast(),
+            size_of_val(&filter) as libc::socklen_t,
         )
     };
-    check(result.into())?;
-    Ok(())
+    check(result.into()).map(drop)
 }
 
 /// The uid of whoever connected to a unix socket. A caller from outside our pid namespace has no pid

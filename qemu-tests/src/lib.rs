@@ -8,6 +8,7 @@ pub mod acknowledged;
 pub mod bench;
 pub mod browser;
 pub mod container;
+pub mod escape;
 pub mod guest;
 pub mod harness;
 pub mod lan;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use vakt_image::process::run;
 use vakt_image::qemu::{Guest, Machine, Tap, ready};
 use vakt_qemu_tests::container::{self, Container, config};
+use vakt_qemu_tests::escape::is_possible;
 use vakt_qemu_tests::guest::{self, Image, POWER_OFF_WITHIN, READY_WITHIN};
 use vakt_qemu_tests::harness;
 use vakt_qemu_tests::lan::{self, LEASE, LEASED_NAME, Lan, MAC, SERVER, SERVER6, ip};
@@ -72,6 +73,7 @@ fn lives() -> Result<()> {
     };
     let checks = || -> Result<()> {
         addresses(&container)?;
+        escapes(&container)?;
         learned(&container)?;
         ports(&container)?;
         a_new_life_keeps_what_the_kernel_made(&container)?;
@@ -98,6 +100,31 @@ fn advertised_address(container: &Container) -> Result<Option<String>> {
     let all = inside(container, "-6 -o address show dev eth0 scope global")?;
     let line = all.lines().find(|line| line.contains(" fd00:77:") && !line.contains("tentative"));
     Ok(line.and_then(|line| Some(line.split_whitespace().nth(3)?.split('/').next()?.to_owned())))
+}
+
+/// The service that parses what strangers send makes no socket that reaches them, and changes no kernel setting.
+fn escapes(container: &Container) -> Result<()> {
+    let refused = [
+        ("socket", "2,2,0"),
+        ("socket", "2,1,0"),
+        ("socket", "2,3,1"),
+        ("socket", "10,3,58"),
+        ("socket", "17,3,768"),
+        ("write", "/proc/sys/net/ipv6/conf/eth1/accept_ra"),
+        ("write", "/proc/sys/kernel/hostname"),
+        ("read", "/state"),
+        ("connect", "/run/vakt/init/http.sock"),
+        ("bpf", ""),
+        ("set-time", ""),
+        ("module", ""),
+    ];
+    let possible = [("socket", "16,3,0"), ("read", "/proc/sys/net/ipv6/conf"), ("read", "/run/vakt/etc")];
+    let all = refused.map(|one| (one, false)).into_iter().chain(possible.map(|one| (one, true)));
+    for ((attempt, argument), expected) in all {
+        let was = is_possible(container, "network", attempt, argument)?;
+        ensure!(was == expected, "network: {attempt} {argument} was possible: {was}");
+    }
+    Ok(())
 }
 
 fn addresses(container: &Container) -> Result<()> {

@@ -4,10 +4,10 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use vakt_qemu_tests::container::{self, Container, config};
+use vakt_qemu_tests::escape::is_possible;
 use vakt_qemu_tests::harness;
-use vakt_qemu_tests::programs;
 
 /// (service, attempt, argument): refused.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -57,8 +57,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("collector", "mount", ""),
     ("web", "module", ""),
     ("collector", "module", ""),
-    ("collector", "write", "/proc/sys/kernel/hostname"),
-    ("collector", "write", "/proc/sysrq-trigger"),
+    ("probe", "write", "/proc/sys/kernel/hostname"),
+    ("probe", "write", "/proc/sysrq-trigger"),
+    ("collector", "read", "/proc"),
+    ("collector", "read", "/sys"),
     ("web", "write", "/proc/sys/kernel/hostname"),
     ("web", "unshare", ""),
     ("collector", "unshare", ""),
@@ -85,12 +87,19 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("update", "connect", "/run/vakt/store/http.sock"),
     ("update", "write", "/dev/vda"),
     ("update", "mknod", "/state/update/vda"),
-    // What asks for the time changes no network, and nothing that others read.
+    // What loads programs into the kernel speaks to no stranger, and keeps nothing.
+    ("probe", "socket", "2,1,0"),
+    ("probe", "socket", "2,2,0"),
+    ("probe", "socket", "16,3,0"),
+    ("probe", "read", "/state/store"),
+    ("probe", "write", "/probe"),
+    ("probe", "connect", "/run/vakt/init/http.sock"),
     // What writes to engines elsewhere has a queue and no other's data.
     ("egress", "read", "/state/store"),
     ("egress", "write", "/state/probe"),
     ("egress", "connect", "/run/vakt/store/http.sock"),
     ("egress", "socket", "2,2,0"),
+    // What asks for the time changes no network, and nothing that others read.
     ("time", "set-time", ""),
     ("time", "write", "/etc/ntp-servers"),
     ("time", "read", "/state"),
@@ -128,19 +137,20 @@ const REFUSED_TO_ALL: &[(&str, &str, &[&str])] = &[
     ("write", "/sys/fs/cgroup/cgroup.procs", &[]),
     ("write", "/usr/bin/new", &[]),
     ("write", "/proc/sys/kernel/hostname", &[]),
-    ("bpf", "", &["collector"]),
+    ("bpf", "", &["probe"]),
     ("perf", "", &[]),
 ];
 
 /// The services of a container.
-const SERVICES: &[&str] = &["log", "store", "collector", "repair", "web", "egress", "time"];
+const SERVICES: &[&str] = &["log", "store", "collector", "repair", "web", "egress", "time", "probe"];
 
 /// The same machinery must let the listed things through.
 const POSSIBLE: &[(&str, &str, &str)] = &[
     ("store", "read", "/state/store"),
     ("web", "socket", "1,1,0"),
     ("collector", "socket", "2,1,0"),
-    ("collector", "read", "/proc"),
+    ("collector", "connect", "/run/vakt/probe/http.sock"),
+    ("probe", "read", "/proc"),
     ("web", "connect", "/run/vakt/store/http.sock"),
     ("store", "write", "/state/store/probe"),
     ("update", "read", "/usr/lib/vakt/update"),
@@ -177,7 +187,7 @@ fn all() -> Result<()> {
         ("repair", &elsewhere, false),
         ("update", &at, false),
     ] {
-        if try_one(&container, service, "connect-tcp", address)? != possible {
+        if is_possible(&container, service, "connect-tcp", address)? != possible {
             wrong.push(format!("{service} and {address}: to be possible is {possible}"));
         }
     }
@@ -189,25 +199,25 @@ fn all() -> Result<()> {
     let (status, said) = container.call("init", "POST", "/v1/config/apply", &wish)?;
     ensure!(status == 202, "the new config was not taken: {status} {said}");
     container.wait_for("repair's new list", || {
-        Ok(try_one(&container, "repair", "connect-tcp", &elsewhere)?.then_some(()))
+        Ok(is_possible(&container, "repair", "connect-tcp", &elsewhere)?.then_some(()))
     })?;
-    if try_one(&container, "repair", "connect-tcp", &at)? {
+    if is_possible(&container, "repair", "connect-tcp", &at)? {
         wrong.push(format!("repair could still connect to {at}"));
     }
     for (service, attempt, argument) in REFUSED {
-        if try_one(&container, service, attempt, argument)? {
+        if is_possible(&container, service, attempt, argument)? {
             wrong.push(format!("{service} could {attempt} {argument}"));
         }
     }
     for (attempt, argument, but) in REFUSED_TO_ALL {
         for service in SERVICES.iter().filter(|service| !but.contains(service)) {
-            if try_one(&container, service, attempt, argument)? {
+            if is_possible(&container, service, attempt, argument)? {
                 wrong.push(format!("{service} could {attempt} {argument}"));
             }
         }
     }
     for (service, attempt, argument) in POSSIBLE {
-        if !try_one(&container, service, attempt, argument)? {
+        if !is_possible(&container, service, attempt, argument)? {
             wrong.push(format!("{service} could not {attempt} {argument}"));
         }
     }
@@ -218,7 +228,7 @@ fn all() -> Result<()> {
         for (attempt, pid) in
             [("signal", pid), ("signal", inside), ("ptrace", inside), ("process-memory", inside)]
         {
-            if try_one(&container, "web", attempt, &pid.to_string())? {
+            if is_possible(&container, "web", attempt, &pid.to_string())? {
                 wrong.push(format!("web could {attempt} {name} as {pid}"));
             }
         }
@@ -228,26 +238,12 @@ fn all() -> Result<()> {
     Ok(())
 }
 
-/// Whether the attempt was possible.
-fn try_one(container: &Container, service: &str, attempt: &str, argument: &str) -> Result<bool> {
-    let output = container.exec(service, &programs::path("vakt-escape")?, &[attempt, argument])?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    match output.status.code() {
-        Some(0) if said.starts_with("refused:") => Ok(false),
-        Some(10) if said.starts_with("possible:") => Ok(true),
-        code => bail!(
-            "{service} {attempt} {argument}: the probe ended with {code:?}: {said}{}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
-    }
-}
-
 /// What seccomp refuses is found in the log, by the service's name and the call's. It is tried until it is: after
 /// all the attempts before, the kernel writes nothing down for a while.
 fn told(container: &Container, service: &str, attempt: &str) -> Result<()> {
     let line = format!("seccomp refused {attempt}(2) to {service}");
     container.wait_for(&line, || {
-        ensure!(!try_one(container, service, attempt, "")?, "{service} could {attempt}");
+        ensure!(!is_possible(container, service, attempt, "")?, "{service} could {attempt}");
         let answer = container.get("/select/logsql/query?query=%22seccomp%20refused%22&limit=1000")?;
         Ok(answer.text().contains(&line).then_some(()))
     })

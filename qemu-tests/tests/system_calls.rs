@@ -18,7 +18,8 @@ const SERVICES: &str = "buildroot-overlay/board/vakt/rootfs_overlay/usr/lib/vakt
 
 /// Those whose calls are recorded here. network is not among them, for it runs on a network of its own: its test, and
 /// every test of a guest, asks the box whether a call was refused.
-const RECORDED: [&str; 8] = ["collector", "egress", "log", "repair", "store", "time", "update", "web"];
+const RECORDED: [&str; 9] =
+    ["collector", "egress", "log", "probe", "repair", "store", "time", "update", "web"];
 
 fn main() -> ExitCode {
     harness::run(container::missing(), &[("no_service_needs_a_call_that_its_list_has_not", all)])

@@ -348,7 +348,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut desk = desk(directory.path(), None);
         let (_, effect) = desk.apply(wish("version = 1\n[scrape]\ninterval_s = 7\n"), 0).unwrap().unwrap();
-        assert_eq!(effect.restart, [Role::Collector]);
+        assert_eq!(effect.restart, [Role::Collector, Role::Probe]);
         assert!(desk.ledger().pending().is_none());
         let wrong = desk.apply(wish("version = 1\n[scrape]\ninterval_s = 99\n"), 0);
         assert!(matches!(wrong, Err(Problem::Config(_))));

@@ -1,7 +1,8 @@
-//! DHCPv4 on the wire: broadcast UDP bound to one interface.
+//! DHCPv4 on the wire: broadcast UDP, by one link at a time.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::Context;
 use dhcproto::v4::{self, DhcpOption, MessageType, OptionCode};
@@ -9,20 +10,66 @@ use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 
 use super::lease::{Answer, Client, Grant, Message, Step};
 use super::seen::Link;
+use super::sys;
 use crate::machine::identity::random;
-use crate::sys;
 
 /// Longest answer that is read (RFC 2131 lets servers send 576; jumbo frames carry no more).
 const ANSWER_BYTES_MAX: usize = 9000;
 
-/// Answers read of one link before the others have their turn.
-const ANSWERS_MAX: usize = 16;
+/// Datagrams of all links read before other things have their turn; more are still there then.
+const BURST_MAX: usize = 64;
 
-/// One link's DHCP: its socket, and where its client stands.
+/// Port 68 of all links: one socket, which init opened, so that this process can make none.
+#[derive(Debug)]
+pub struct Socket(UdpSocket);
+
+impl Socket {
+    /// Takes the socket that init handed over.
+    ///
+    /// # Errors
+    /// When it is no UDP socket.
+    pub fn new(socket: OwnedFd) -> anyhow::Result<Socket> {
+        let socket = UdpSocket::from(socket);
+        socket.set_broadcast(true).context("cannot broadcast from UDP port 68")?;
+        socket.set_nonblocking(true)?;
+        sys::tell_links(socket.as_fd()).context("cannot tell links apart on UDP port 68")?;
+        Ok(Socket(socket))
+    }
+
+    /// Reads what has come, and gives each datagram to the port of the link that it came by.
+    ///
+    /// # Errors
+    /// When the socket failed.
+    pub fn read(&self, ports: &mut BTreeMap<u32, Port>, now_ms: u64) -> anyhow::Result<()> {
+        let mut buffer = vec![0; ANSWER_BYTES_MAX];
+        for _ in 0..BURST_MAX {
+            match sys::receive(self.0.as_fd(), &mut buffer) {
+                Ok((length, index)) => {
+                    if let Some(port) = ports.get_mut(&index) {
+                        port.hear(now_ms, &buffer[..length]);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("cannot receive on UDP port 68"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// One link's DHCP: where its client stands.
 #[derive(Debug)]
 pub struct Port {
-    socket: UdpSocket,
+    index: u32,
     client: Client,
+    /// What the answers that were heard lead to, until the next turn.
+    heard: Vec<Step>,
     transaction: u32,
     mac: [u8; 6],
     /// Whether there was a cable when it was last looked.
@@ -33,21 +80,12 @@ impl Port {
     /// Begins on `link`, with a fresh transaction.
     ///
     /// # Errors
-    /// When the socket is refused.
+    /// When the kernel gives no random number.
     pub fn open(link: &Link) -> anyhow::Result<Port> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
-            .context("cannot make a UDP socket")?;
-        // Before bind(2): port 68 is then taken once for each interface, not once for all.
-        sys::bind_to_device(socket.as_fd(), &link.name)
-            .with_context(|| format!("cannot bind to {}", link.name))?;
-        bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68)).context("cannot bind UDP port 68")?;
-        let socket = UdpSocket::from(socket);
-        socket.set_broadcast(true)?;
         let transaction = u32::from_ne_bytes(random::<4>()?);
-        let client = Client::new(sys::now_ms());
-        Ok(Port { socket, client, transaction, mac: link.mac, carrier: link.carrier })
+        let client = Client::new(crate::sys::now_ms());
+        let (index, mac, carrier) = (link.index, link.mac, link.carrier);
+        Ok(Port { index, client, heard: Vec::new(), transaction, mac, carrier })
     }
 
     /// When [`Port::turn`] is due.
@@ -60,25 +98,20 @@ impl Port {
         self.client.link_up(now_ms);
     }
 
-    /// Reads answers and sends what is due. Returns what became of the lease: `Some(Some(_))` when it is new,
-    /// `Some(None)` when it is lost, `None` when nothing changed.
+    /// Takes a datagram that came by this link; what is no answer to it is passed over.
+    fn hear(&mut self, now_ms: u64, bytes: &[u8]) {
+        if let Some(answer) = decode(bytes, self.transaction, &self.mac) {
+            self.heard.extend(self.client.answer(now_ms, answer));
+        }
+    }
+
+    /// Does what the answers lead to, and sends what is due. Returns what became of the lease: `Some(Some(_))` when it
+    /// is new, `Some(None)` when it is lost, `None` when nothing changed.
     ///
     /// # Errors
-    /// When a message cannot be encoded, or the socket failed for good.
-    pub fn turn(&mut self, now_ms: u64) -> anyhow::Result<Option<Option<Grant>>> {
-        let mut steps = Vec::new();
-        let mut buffer = vec![0; ANSWER_BYTES_MAX];
-        for _ in 0..ANSWERS_MAX {
-            match self.socket.recv(&mut buffer) {
-                Ok(length) => {
-                    if let Some(answer) = decode(&buffer[..length], self.transaction, &self.mac) {
-                        steps.extend(self.client.answer(now_ms, answer));
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error).context("cannot receive"),
-            }
-        }
+    /// When a message cannot be encoded.
+    pub fn turn(&mut self, socket: &Socket, now_ms: u64) -> anyhow::Result<Option<Option<Grant>>> {
+        let mut steps = std::mem::take(&mut self.heard);
         if self.carrier {
             steps.extend(self.client.tick(now_ms));
         }
@@ -88,19 +121,14 @@ impl Port {
                 Step::Send(message) => {
                     let bytes = encode(&message, self.transaction, &self.mac)?;
                     // A link that is not ready is no reason to stop: the next try comes.
-                    let _ = self.socket.send_to(&bytes, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
+                    let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
+                    let _ = sys::send(socket.as_fd(), &bytes, to, self.index);
                 }
                 Step::Use(grant) => became = Some(Some(grant)),
                 Step::Drop(_) => became = Some(None),
             }
         }
         Ok(became)
-    }
-}
-
-impl AsFd for Port {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The network service: brings the kernel's links, addresses and routes to the config, and keeps them there.
 //!
-//! A process of its own (uid `network`, CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, few paths), so that a
-//! hostile DHCP answer is not parsed by PID 1. One loop: what the kernel tells, what DHCP answers and what time
+//! A process of its own (uid `network`, CAP_NET_ADMIN, few paths), so that a hostile DHCP answer is not parsed by PID 1.
+//! It makes no socket that reaches the network: DHCP's and ICMPv6's are init's, handed over. One loop: what the kernel tells, what DHCP answers and what time
 //! brings are heard; [`plan`] compares what there is with what is wanted; [`netlink`] does the difference. So a
 //! cable that is pulled, an interface that appears and a config that changed are one and the same thing.
 //!
@@ -18,6 +18,7 @@ mod report;
 mod seen;
 mod settings;
 mod solicit;
+mod sys;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,9 +28,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use vakt_wire::config::{self, INTERFACES_MAX, MachineConfig};
+use vakt_wire::listen::Inherited;
 
 use crate::manifest;
-use crate::sys;
+use crate::sys::{now_ms, signal_fd};
 use netlink::Netlink;
 use news::{Advertised, News};
 use plan::{Duty, Leases, duty, plan};
@@ -61,12 +63,12 @@ const MANIFESTS: &str = "/usr/lib/vakt/services";
 /// When the config cannot be read or rtnetlink is refused.
 pub fn main() -> anyhow::Result<ExitCode> {
     // Process 1 of a pid namespace has no default action for SIGTERM.
-    let signals = sys::signal_fd(&[libc::SIGTERM, libc::SIGINT])?;
+    let signals = signal_fd(&[libc::SIGTERM, libc::SIGINT])?;
     let text =
         std::fs::read_to_string("/run/vakt/config.toml").context("cannot read /run/vakt/config.toml")?;
     let config = config::parse(&text).map_err(|error| anyhow::anyhow!("/run/vakt/config.toml: {error}"))?;
     raise_firewall(&config);
-    let mut service = Service::new(config)?;
+    let mut service = Service::new(config, Inherited::take())?;
     loop {
         if service.wait(&signals)? {
             return Ok(ExitCode::SUCCESS);
@@ -99,7 +101,10 @@ struct Service {
     config: MachineConfig,
     netlink: Netlink,
     news: News,
+    dhcp: dhcp::Socket,
     ports: BTreeMap<u32, dhcp::Port>,
+    /// Raw ICMPv6, to ask routers; none without IPv6.
+    icmp6: Option<OwnedFd>,
     leases: Leases,
     advertised: Advertised,
     report: Report,
@@ -112,8 +117,9 @@ struct Service {
 }
 
 impl Service {
-    fn new(config: MachineConfig) -> anyhow::Result<Service> {
-        let now_ms = sys::now_ms();
+    fn new(config: MachineConfig, mut inherited: Inherited) -> anyhow::Result<Service> {
+        let dhcp = inherited.named("dhcp").pop().context("init handed over no socket for DHCP")?;
+        let now_ms = now_ms();
         // The socket first: a change after the first look is heard.
         let news = News::open()?;
         Ok(Service {
@@ -121,7 +127,9 @@ impl Service {
             config,
             netlink: Netlink::open()?,
             news,
+            dhcp: dhcp::Socket::new(dhcp)?,
             ports: BTreeMap::new(),
+            icmp6: inherited.named("icmp6").pop(),
             leases: Leases::new(),
             advertised: Advertised::default(),
             look_ms: now_ms,
@@ -132,16 +140,14 @@ impl Service {
 
     /// Waits until there is something to do. Returns whether the service is to end.
     fn wait(&self, signals: &OwnedFd) -> anyhow::Result<bool> {
-        let now_ms = sys::now_ms();
+        let now_ms = now_ms();
         let due = self.ports.values().filter(|port| port.carrier).map(dhcp::Port::due_ms);
         let due = due.chain([self.look_ms]).chain(self.advertised.due_ms()).chain(self.report.due_ms());
         let wait_ms = due.min().unwrap_or(u64::MAX).saturating_sub(now_ms).min(TURN_MS_MAX);
         let timeout =
             Timespec { tv_sec: (wait_ms / 1000) as i64, tv_nsec: (wait_ms % 1000 * 1_000_000) as _ };
-        let mut fds: Vec<BorrowedFd<'_>> = vec![signals.as_fd(), self.news.as_fd()];
-        fds.extend(self.ports.values().map(AsFd::as_fd));
-        let mut polled: Vec<PollFd<'_>> =
-            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let fds: [BorrowedFd<'_>; 3] = [signals.as_fd(), self.news.as_fd(), self.dhcp.as_fd()];
+        let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match rustix::event::poll(&mut polled, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(!polled[0].revents().is_empty()),
             Err(error) => Err(error).context("cannot poll"),
@@ -149,7 +155,7 @@ impl Service {
     }
 
     fn turn(&mut self) {
-        let now_ms = sys::now_ms();
+        let now_ms = now_ms();
         let (changed, servers) = self.news.read();
         let mut told = false;
         for server in servers {
@@ -172,8 +178,11 @@ impl Service {
     /// Returns whether a lease is another one.
     fn turn_dhcp(&mut self, now_ms: u64) -> bool {
         let (mut changed, mut failed) = (false, Vec::new());
+        if let Err(error) = self.dhcp.read(&mut self.ports, now_ms) {
+            eprintln!("network: {error:#}");
+        }
         for (index, port) in &mut self.ports {
-            match port.turn(now_ms) {
+            match port.turn(&self.dhcp, now_ms) {
                 Ok(None) => {}
                 Ok(Some(became)) => {
                     changed = true;
@@ -225,7 +234,7 @@ impl Service {
     /// What the kernel does not take is said once, and tried again.
     fn refuse(&mut self, refused: Vec<String>) {
         if !refused.is_empty() {
-            self.look_ms = self.look_ms.min(sys::now_ms() + RETRY_MS);
+            self.look_ms = self.look_ms.min(now_ms() + RETRY_MS);
         }
         for line in refused.iter().filter(|line| !self.refused.contains(line)) {
             eprintln!("network: {line}");
@@ -233,7 +242,7 @@ impl Service {
         self.refused = refused;
     }
 
-    /// Opens and closes DHCP's sockets as links come and go, and tells their clients of the cable.
+    /// Begins and ends DHCP's clients as links come and go, and tells their clients of the cable.
     fn tend_ports(&mut self, now_ms: u64, seen: &Seen) {
         let asks = |link: &seen::Link| {
             matches!(duty(&self.config.network, link), Duty::Serve(_, interface) if interface.dhcp) && link.up
@@ -277,7 +286,7 @@ impl Service {
         let fresh = self.report.tell(now_ms, &self.config, served, &self.leases, &self.advertised.servers());
         // The kernel asked its routers when it switched the link on, perhaps in a former life of this service.
         for index in fresh {
-            solicit::routers(index);
+            solicit::routers(self.icmp6.as_ref(), index);
         }
     }
 }

@@ -1,13 +1,22 @@
-//! What the kernel lets be set only by files: whether a link takes router advertisements.
+//! What the kernel lets be set only by files: whether a link takes router advertisements. This process sees the files;
+//! init writes them when it is asked to, so that no kernel setting is open to who parses what strangers send.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::Context;
+use super::report::notify;
+use crate::sys;
 
-/// The directory of IPv6's settings, one a link. CAP_NET_ADMIN opens it to others than root.
+/// The directory of IPv6's settings, one a link.
 const IPV6: &str = "/proc/sys/net/ipv6/conf";
+
+/// Init does it within this; its loop turns at once.
+const DONE_WITHIN_MS: u64 = 2_000;
+
+/// Between two looks at whether it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 fn file(link: &str) -> PathBuf {
     PathBuf::from(format!("{IPV6}/{link}/accept_ra"))
@@ -19,13 +28,16 @@ pub fn accepts_advertisements(link: &str) -> Option<bool> {
     Some(text.trim() != "0")
 }
 
-/// Lets a link take router advertisements, or not.
+/// Has init let a link take router advertisements, or not.
 ///
 /// # Errors
-/// When the kernel refuses, or the link is gone.
+/// When that is not so within two seconds.
 pub fn accept_advertisements(link: &str, on: bool) -> anyhow::Result<()> {
-    let path = file(link);
-    let opened = fs::File::options().write(true).open(&path);
-    let written = opened.and_then(|mut file| file.write_all(if on { b"1" } else { b"0" }));
-    written.with_context(|| format!("cannot set {}", path.display()))
+    notify(&format!("X_VAKT_ADVERTISEMENTS={} {link}", if on { "on" } else { "off" }));
+    let until_ms = sys::now_ms() + DONE_WITHIN_MS;
+    while accepts_advertisements(link) != Some(on) {
+        anyhow::ensure!(sys::now_ms() < until_ms, "init did not set {}", file(link).display());
+        sleep(LOOK_EVERY);
+    }
+    Ok(())
 }

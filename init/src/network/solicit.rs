@@ -2,8 +2,9 @@
 //! an advertisement, so a service that begins must hear one.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket, sockopt};
+use rustix::net::{SendFlags, sendto, sockopt};
 
 /// Type, code, checksum (the kernel's to fill), reserved.
 const SOLICITATION: [u8; 8] = [133, 0, 0, 0, 0, 0, 0, 0];
@@ -14,15 +15,11 @@ const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// Routers drop what came over another one.
 const HOPS: u32 = 255;
 
-/// Asks once, on one link. That it cannot be sent (no address yet, no IPv6) is no harm: the kernel asks by itself
-/// when the link's address is settled.
-pub fn routers(index: u32) {
-    let send = || -> rustix::io::Result<()> {
-        let socket = socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6))?;
-        sockopt::set_ipv6_multicast_hops(&socket, HOPS)?;
-        let to = SocketAddrV6::new(ALL_ROUTERS, 0, 0, index);
-        sendto(&socket, &SOLICITATION, SendFlags::empty(), &to)?;
-        Ok(())
-    };
-    let _ = send();
+/// Asks once, on one link, by the raw socket that init opened (none without IPv6). That it cannot be sent (no address
+/// yet) is no harm: the kernel asks by itself when the link's address is settled.
+pub fn routers(socket: Option<&OwnedFd>, index: u32) {
+    let Some(socket) = socket else { return };
+    let to = SocketAddrV6::new(ALL_ROUTERS, 0, 0, index);
+    let _ = sockopt::set_ipv6_multicast_hops(socket, HOPS)
+        .and_then(|()| sendto(socket, &SOLICITATION, SendFlags::empty(), &to));
 }

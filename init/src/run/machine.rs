@@ -333,8 +333,13 @@ impl Machine {
                     Notice::Console(line) => self.setting.console.line(&line),
                     Notice::Note(note) => self.setting.status.note(note),
                     Notice::Hostname(hostname) if name == Role::Network.name() => named = Some(hostname),
-                    // Another's word on the name counts for nothing.
-                    Notice::Hostname(_) => {}
+                    Notice::Advertisements(wish) if name == Role::Network.name() => {
+                        if let Err(error) = wish.carry_out() {
+                            self.setting.console.line(&format!("vakt: {error:#}"));
+                        }
+                    }
+                    // Another's word on name and links counts for nothing.
+                    Notice::Hostname(_) | Notice::Advertisements(_) => {}
                 }
             }
         }
@@ -444,8 +449,8 @@ fn start(service: &mut Service, name: &str, setting: &Setting, slot: Option<&Pat
         opened.with_context(|| format!("cannot open the other slot at {}", path.display()))
     });
     let slot = slot.transpose()?;
-    let handed = service.sockets.all().iter().map(|(name, fd)| (name.as_str(), fd.as_fd()));
-    let handed: Vec<_> = handed.chain(slot.as_ref().map(|slot| ("slot", slot.as_fd()))).collect();
+    let handed: Vec<_> =
+        service.sockets.all().chain(slot.as_ref().map(|slot| ("slot", slot.as_fd()))).collect();
     let spawned = spawn::spawn(&service.plan, &service.manifest.exec, &handed, Some(&cgroup))?;
     service.process = Some(Process { pid: spawned.pid, pidfd: spawned.pidfd });
     service.output = Some(Output::new(spawned.output));

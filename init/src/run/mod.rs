@@ -4,6 +4,7 @@
 //! [`crate::supervisor`] and carries out its actions. All that it holds is bounded: see the named
 //! bounds in each module.
 
+mod advertisements;
 mod answers;
 mod backup_desk;
 mod cgroup;

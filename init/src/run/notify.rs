@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use vakt_wire::config::Hostname;
 
+use super::advertisements::Advertisements;
 use crate::sandbox::RUN;
 
 /// Longest datagram that is read; systemd's own bound is larger, our services' lines are short.
@@ -31,6 +32,8 @@ pub enum Notice {
     Note(String),
     /// X_VAKT_HOSTNAME=…: the name that DHCP gives.
     Hostname(Hostname),
+    /// X_VAKT_ADVERTISEMENTS=on|off LINK: whether a link is to take router advertisements.
+    Advertisements(Advertisements),
 }
 
 /// The receiving socket of one service.
@@ -80,6 +83,7 @@ fn parse(message: &str) -> Vec<Notice> {
             "STATUS" => Some(Notice::Status(value.chars().take(200).collect())),
             "X_VAKT_NOTE" => Some(Notice::Note(value.chars().take(200).collect())),
             "X_VAKT_HOSTNAME" => Hostname::try_from(value.to_owned()).ok().map(Notice::Hostname),
+            "X_VAKT_ADVERTISEMENTS" => Advertisements::parse(value).map(Notice::Advertisements),
             "X_VAKT_CONSOLE" => Some(Notice::Console(value.chars().take(200).collect())),
             _ => None,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::manifest::Listen;
+use crate::sys;
 
 /// Where a container listens instead: machine port to host address. A machine has none.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +35,9 @@ impl PortMap {
     }
 }
 
-/// The open sockets of one service, in the order of its manifest.
+/// The open sockets of one service, in the order of its manifest; one that this kernel cannot have is `None`.
 #[derive(Debug, Default)]
-pub struct Sockets(Vec<(String, OwnedFd)>);
+pub struct Sockets(Vec<(String, Option<OwnedFd>)>);
 
 impl Sockets {
     /// Opens all that are not open yet.
@@ -51,12 +52,19 @@ impl Sockets {
     }
 
     /// Names and descriptors.
-    pub fn all(&self) -> &[(String, OwnedFd)] {
-        &self.0
+    pub fn all(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.0.iter().filter_map(|(name, fd)| Some((name.as_str(), fd.as_ref()?.as_fd())))
     }
 }
 
-fn open(listen: &Listen, ports: &PortMap) -> anyhow::Result<OwnedFd> {
+fn open(listen: &Listen, ports: &PortMap) -> anyhow::Result<Option<OwnedFd>> {
+    if listen.icmp6 {
+        return raw_icmp6().context("cannot make a raw ICMPv6 socket");
+    }
+    open_address(listen, ports).map(Some)
+}
+
+fn open_address(listen: &Listen, ports: &PortMap) -> anyhow::Result<OwnedFd> {
     if let Some(path) = &listen.unix {
         prepare(path)?;
         let socket =
@@ -79,6 +87,20 @@ fn open(listen: &Listen, ports: &PortMap) -> anyhow::Result<OwnedFd> {
         return Ok(opened.with_context(|| format!("cannot bind udp {address}"))?.into());
     }
     anyhow::bail!("socket {:?} has no address", listen.name)
+}
+
+/// `None` where the kernel has no IPv6.
+fn raw_icmp6() -> anyhow::Result<Option<OwnedFd>> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    match socket_with(AddressFamily::INET6, SocketType::RAW, flags, Some(ipproto::ICMPV6)) {
+        Err(rustix::io::Errno::AFNOSUPPORT) => Ok(None),
+        socket => {
+            let socket = socket?;
+            sys::deafen_icmp6(socket.as_fd())?;
+            Ok(Some(socket))
+        }
+    }
 }
 
 /// `[::]` takes both families; where the kernel has no IPv6, `0.0.0.0` is the same wish.

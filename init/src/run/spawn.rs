@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::Path;
 
 use anyhow::Context;
@@ -76,7 +76,7 @@ fn c_string(text: &str) -> anyhow::Result<CString> {
 /// The child is process 1 of its own pid namespace, which is what LISTEN_PID must say.
 fn environment(handed: &[(&str, BorrowedFd<'_>)]) -> Vec<String> {
     let names: Vec<&str> = handed.iter().map(|(name, _)| *name).collect();
-    vec![
+    [
         format!("NOTIFY_SOCKET={RUN}/notify/socket"),
         "LISTEN_PID=1".into(),
         format!("LISTEN_FDS={}", handed.len()),
@@ -87,6 +87,10 @@ fn environment(handed: &[(&str, BorrowedFd<'_>)]) -> Vec<String> {
         "RUST_BACKTRACE=1".into(),
         "RUST_LIB_BACKTRACE=0".into(),
     ]
+    .into_iter()
+    // Which network is the machine's, for the probe in its room without one; nobody can ask process 1 for that.
+    .chain(fs::metadata("/proc/self/ns/net").map(|found| format!("VAKT_NETNS={}", found.ino())))
+    .collect()
 }
 
 /// Null as input, the pipe as output and error, what is handed over from 3 on. All else is close-on-exec.

@@ -49,7 +49,6 @@ fn allowed(access: Access, directory: bool) -> BitFlags<AccessFs> {
         Access::Read => read,
         Access::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev,
         Access::Sockets => read,
-        Access::Setting => read | AccessFs::WriteFile,
         // Regular files, directories and links between them; no device, socket or fifo is made.
         Access::Write => {
             read | AccessFs::WriteFile

@@ -60,8 +60,6 @@ pub enum Access {
     Read,
     /// Read and write files and directories below it.
     Write,
-    /// Read and write the files that are there.
-    Setting,
     /// Open the device node.
     Device,
     /// Reach the unix sockets in it.
@@ -163,7 +161,7 @@ fn shown(name: &str, manifest: &Manifest) -> Vec<Shown> {
     }
     all.extend(sandbox.read.iter().map(|path| same(path, Access::Read)));
     all.extend(sandbox.devices.iter().map(|path| same(path, Access::Device)));
-    all.extend(sandbox.settings.iter().filter(|path| path.exists()).map(|path| same(path, Access::Setting)));
+    all.extend(sandbox.settings.iter().filter(|path| path.exists()).map(|path| same(path, Access::Read)));
     all.extend(sandbox.write.iter().map(|path| same(path, Access::Write)));
     all.extend(sandbox.calls.iter().map(|other| same(&Path::new(RUN).join(other), Access::Sockets)));
     all

@@ -65,9 +65,7 @@ fn show(root: &Path, shown: &Shown) -> anyhow::Result<()> {
     rustix::mount::mount_bind(&shown.from, &at)?;
     let flags = match shown.access {
         Access::Read => MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY,
-        Access::Write | Access::Setting | Access::Sockets => {
-            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC
-        }
+        Access::Write | Access::Sockets => MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
         Access::Device => MountFlags::NOSUID | MountFlags::NOEXEC,
     };
     rustix::mount::mount_remount(&at, flags | MountFlags::BIND, "")?;

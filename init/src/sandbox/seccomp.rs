@@ -149,7 +149,6 @@ fn socket_rules(kinds: &[SocketKind]) -> Result<Vec<SeccompRule>, seccompiler::B
             SocketKind::NetlinkNetfilter => {
                 (&[libc::AF_NETLINK], &[libc::SOCK_RAW, libc::SOCK_DGRAM], &[libc::NETLINK_NETFILTER])
             }
-            SocketKind::Icmp6 => (&[libc::AF_INET6], &[libc::SOCK_RAW], &[libc::IPPROTO_ICMPV6]),
         };
         for family in families {
             for kind in types {

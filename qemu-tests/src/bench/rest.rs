@@ -96,6 +96,8 @@ fn at_rest(program: &Program, series: &[TimeSeries], copies: usize) -> Result<f6
         }
     }
     running.server.settle()?;
+    // Merging may take longer than a store keeps a connection that is silent.
+    let mut connection = running.connect()?;
     let newest = series.iter().flat_map(|one| &one.samples).map(|sample| sample.1).max().unwrap_or(0);
     let query = format!("sum(count_over_time({{copy=\"{}\"}}[20d]))", copies - 1);
     let found = number(&mut connection, &query, newest + 1000)?;

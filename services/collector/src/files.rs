@@ -39,7 +39,12 @@ pub struct Places {
     pub sys: PathBuf,
     /// Put before every other path.
     pub root: PathBuf,
+    /// The machine's network is not that we are in: settings that tell of our own are passed over.
+    pub is_apart: bool,
 }
+
+/// Files that tell of the network that the reader is in, whatever /proc they are in.
+const OWN_NETWORKS: [&str; 1] = ["sys/net/netfilter/nf_conntrack_count"];
 
 /// A file that a pattern gave.
 #[derive(Debug)]
@@ -272,6 +277,9 @@ impl Places {
                 all.extend(found.into_iter().map(|path| self.one(path, name)));
             }
         }
+        if self.is_apart {
+            all.retain(|(key, ..)| !OWN_NETWORKS.contains(&key.as_str()));
+        }
         all
     }
 
@@ -378,7 +386,8 @@ mod tests {
         write("proc/stat", &"x".repeat(100_000));
         std::os::unix::fs::symlink("eth0", room.path().join("sys/class/net/alias")).unwrap();
         let place = |name: &str| room.path().join(name);
-        let places = Places { proc: place("proc"), sys: place("sys"), root: room.path().into() };
+        let places =
+            Places { proc: place("proc"), sys: place("sys"), root: room.path().into(), is_apart: false };
         let (mut inputs, mut reader, begun) = (Inputs::default(), Reader::default(), Instant::now());
         let interfaces = Files { folder: "/sys/class/net/e*", names: &["mtu", "queues/rx-*/x", "speed"] };
         let link = Files { folder: "/sys/class/net", names: &["alias@"] };

@@ -39,7 +39,8 @@ pub struct Once {
 
 impl Once {
     fn places(&self) -> Places {
-        Places { proc: self.procfs.clone(), sys: self.sysfs.clone(), root: self.rootfs.clone() }
+        let (proc, sys, root) = (self.procfs.clone(), self.sysfs.clone(), self.rootfs.clone());
+        Places { proc, sys, root, is_apart: vakt_ebpf::is_apart() }
     }
 }
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vakt_wire::config::{self, MachineConfig};
-use vakt_wire::http::serve_all;
+use vakt_wire::http::{Client, serve_all};
 use vakt_wire::life::Life;
 use vakt_wire::listen::{Address, Inherited};
 
-use crate::api::{Api, own_families};
+use crate::api::{Api, Own};
 use crate::board::Board;
 use crate::ebpf::Groups;
 use crate::encode::{Block, Shown};
@@ -27,12 +27,32 @@ use crate::push::{self, PushTo};
 use crate::scrape;
 use crate::timekeeper::Timekeeper;
 
+/// The process that watches this machine must answer within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a process measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// This machine: who may load programs into its kernel needs no network.
+    Local,
+    /// Peers and scrape targets: who hears strangers needs no right over this machine.
+    Remote,
+}
+
 /// Measures this machine and the peers, and pushes to the store until SIGTERM.
 #[derive(Args)]
 pub struct Serve {
     /// The machine config; without it this machine alone is measured.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// What is measured: this machine, what is elsewhere, or all.
+    #[arg(long, value_enum, default_value = "all")]
+    pub watch: Scope,
+    /// The socket of the process that watches this machine where this one does not, to show how its sources fare too.
+    #[arg(long, value_name = "SOCKET")]
+    pub local: Option<PathBuf>,
     /// Where samples go: unix:/path or http://host:port[/path] (remote-write 1.0).
     #[arg(long, default_value = "unix:/run/vakt/store/http.sock", value_name = "PLACE")]
     pub push: PushTo,
@@ -68,7 +88,8 @@ pub struct Serve {
 
 impl Serve {
     fn places(&self) -> Places {
-        Places { proc: self.procfs.clone(), sys: self.sysfs.clone(), root: self.rootfs.clone() }
+        let (proc, sys, root) = (self.procfs.clone(), self.sysfs.clone(), self.rootfs.clone());
+        Places { proc, sys, root, is_apart: vakt_ebpf::is_apart() }
     }
 }
 
@@ -77,27 +98,30 @@ pub async fn run(args: Serve) -> Result<()> {
     let life = Life::start().context("cannot handle signals")?;
     let config = read_config(&args)?;
     // First of all, while there is one thread: the memory that it takes is then a child's.
-    let groups = Groups::attach(config.scrape.ebpf, &args.procfs);
+    let groups = (args.watch != Scope::Remote).then(|| Groups::attach(config.scrape.ebpf, &args.procfs));
     let listeners = Inherited::take().http("http", &args.listen)?;
     let (board, outbox) = (Arc::new(Board::default()), Arc::new(Outbox::default()));
     let stop = life.stopping();
     let tasks = TaskTracker::new();
-    let watched = watch_peers(&config, &board, &outbox, &stop, &tasks);
-    let targets = scrape::start(&config, &board, &outbox, &stop, &tasks);
+    let (mut watched, mut targets) = (0, 0);
+    if args.watch != Scope::Local {
+        watched = watch_peers(&config, &board, &outbox, &stop, &tasks);
+        targets = scrape::start(&config, &board, &outbox, &stop, &tasks);
+    }
+    let without = crate::once::without(&args.without)?;
+    let local = groups.map(|groups| {
+        let local = Local::new(args.places(), without, args.textfile.clone())
+            .with_timekeeper(args.timekeeper.clone().map(Timekeeper::new));
+        (local, groups)
+    });
     let instance = args.instance.clone().unwrap_or_else(|| uname().nodename);
-    let round = Round {
-        local: Local::new(args.places(), crate::once::without(&args.without)?, args.textfile.clone())
-            .with_timekeeper(args.timekeeper.clone().map(Timekeeper::new)),
-        shown: Shown::new(instance),
-        groups,
-        board: board.clone(),
-        outbox: outbox.clone(),
-    };
+    let own = Own { board: board.clone(), outbox: outbox.clone(), watch: args.watch };
     let every = args.interval.unwrap_or(config.scrape.interval.duration());
-    tasks.spawn(round.repeat(every, stop.clone()));
+    tasks.spawn(Round { local, shown: Shown::new(instance), own: own.clone() }.repeat(every, stop.clone()));
     let sender = tokio::spawn(push::run(args.push.clone(), outbox.clone()));
     life.ready(&format!("{watched} peers, {targets} targets, every {every:?}"));
-    let api = Arc::new(Api { board, outbox: outbox.clone() });
+    let api =
+        Arc::new(Api { own, local: args.local.map(|socket| Client::unix(socket).within(ANSWER_WITHIN)) });
     tokio::join!(serve_all(listeners, api, stop.clone()), stop.cancelled());
     tasks.close();
     tasks.wait().await;
@@ -147,13 +171,11 @@ fn watch_peers(
     watched
 }
 
-/// This machine's rounds.
+/// This machine's rounds, or those of the process alone about itself.
 struct Round {
-    local: Local,
+    local: Option<(Local, Groups)>,
     shown: Shown,
-    groups: Groups,
-    board: Arc<Board>,
-    outbox: Arc<Outbox>,
+    own: Own,
 }
 
 impl Round {
@@ -170,20 +192,26 @@ impl Round {
 
     async fn once(&mut self) {
         let time = now();
-        let told = self.local.scrape().await;
+        let (board, outbox) = (&self.own.board, &self.own.outbox);
+        let Some((local, groups)) = &mut self.local else {
+            let own = self.own.families();
+            outbox.put(&mut self.shown, &[Block::new(&own)], (time * 1000.0) as i64);
+            return;
+        };
+        let told = local.scrape().await;
         for outcome in told.iter().map(Told::outcome) {
             let error = outcome.fault().map(ToString::to_string);
-            self.board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
+            board.note(&format!("local/{}", outcome.name), time, outcome.seconds, error);
         }
-        let (read, fared) = self.groups.read();
+        let (read, fared) = groups.read();
         for fared in fared {
-            self.board.note(&fared.name, time, fared.seconds, fared.error);
+            board.note(&fared.name, time, fared.seconds, fared.error);
         }
         let (up, about) = (up(true), outcomes(told.iter().map(Told::outcome)));
-        let own = own_families(&self.board, &self.outbox);
+        let own = self.own.families();
         let mut blocks = vec![Block::new(std::slice::from_ref(&up)), Block::new(&about)];
         blocks.extend([Block::new(&read), Block::new(&own)]);
         blocks.extend(told.iter().map(|told| Block { families: &told.families, changed: told.changed }));
-        self.outbox.put(&mut self.shown, &blocks, (time * 1000.0) as i64);
+        outbox.put(&mut self.shown, &blocks, (time * 1000.0) as i64);
     }
 }

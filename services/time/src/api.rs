@@ -39,7 +39,7 @@ impl Handler for Api {
 fn allowed(peer: Peer) -> bool {
     match peer {
         Peer::Unix { uid } => {
-            permits(uid, rustix::process::geteuid().as_raw(), &[Role::Web, Role::Collector, Role::Init])
+            permits(uid, rustix::process::geteuid().as_raw(), &[Role::Web, Role::Probe, Role::Init])
         }
         Peer::Tcp(address) => address.ip().is_loopback(),
     }

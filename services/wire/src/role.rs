@@ -9,7 +9,7 @@ pub enum Role {
     Init,
     /// DHCP and addresses.
     Network,
-    /// Metrics in.
+    /// Metrics of peers and targets in.
     Collector,
     /// Logs in, at rest, and queried.
     Log,
@@ -25,11 +25,13 @@ pub enum Role {
     Time,
     /// What leaves the box.
     Egress,
+    /// Metrics of this box in.
+    Probe,
 }
 
 impl Role {
     /// Every role, in start order.
-    pub const ALL: [Role; 10] = [
+    pub const ALL: [Role; 11] = [
         Role::Init,
         Role::Network,
         Role::Log,
@@ -40,6 +42,7 @@ impl Role {
         Role::Update,
         Role::Time,
         Role::Egress,
+        Role::Probe,
     ];
 
     /// The uid and gid of the role. 64001 and up: above Debian's range for users (to 59999) and
@@ -57,6 +60,7 @@ impl Role {
             Role::Update => 64007,
             Role::Time => 64008,
             Role::Egress => 64009,
+            Role::Probe => 64010,
         }
     }
 
@@ -73,6 +77,7 @@ impl Role {
             Role::Update => "update",
             Role::Time => "time",
             Role::Egress => "egress",
+            Role::Probe => "probe",
         }
     }
 

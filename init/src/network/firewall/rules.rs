@@ -53,9 +53,10 @@ pub enum Match {
 /// A packet that is like all of these comes in.
 pub type Rule = Vec<Match>;
 
-/// The ports of all sockets that `manifests` have init open to the network, those of the loopback left out.
+/// The ports of all sockets that `manifests` have init open to the network, those of the loopback and those that are not
+/// to be open left out.
 pub fn openings(manifests: &BTreeMap<String, Manifest>) -> BTreeSet<Opening> {
-    let listens = manifests.values().flat_map(|manifest| &manifest.listen);
+    let listens = manifests.values().flat_map(|manifest| &manifest.listen).filter(|listen| listen.open);
     let outside = |address: &Option<SocketAddr>| address.filter(|address| !address.ip().is_loopback());
     listens
         .flat_map(|listen| {
@@ -100,7 +101,8 @@ mod tests {
             crate::manifest::parse("web", &format!("description='x'\nexec=['/b']\n{text}")).unwrap()
         };
         let text = "[[listen]]\nname='a'\ntcp='[::]:443'\n[[listen]]\nname='b'\nudp='0.0.0.0:514'\n\
-                    [[listen]]\nname='c'\ntcp='127.0.0.1:9000'\n[[listen]]\nname='d'\nunix='/run/x'";
+                    [[listen]]\nname='c'\ntcp='127.0.0.1:9000'\n[[listen]]\nname='d'\nunix='/run/x'\n\
+                    [[listen]]\nname='e'\nudp='0.0.0.0:68'\nopen=false";
         BTreeMap::from([("web".to_owned(), listen(text))])
     }
 

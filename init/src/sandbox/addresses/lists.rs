@@ -6,7 +6,7 @@
 //! | repair | the peers; any [`unicast`] address when one of them has a name |
 //! | update | the repository; any [`unicast`] address when it has a name; nobody without one |
 //! | egress | the places that samples are sent to or read from; any [`unicast`] address when one has a name; nobody without one |
-//! | network | any IPv4 server that may answer DHCP, and broadcast, where an interface asks; its own link in IPv6 where one hears routers |
+//! | network | nobody: DHCP's socket and ICMPv6's are init's |
 //! | another | any [`unicast`] address |
 //!
 //! A name can mean any address tomorrow, and somebody must be asked for it: what is allowed then is
@@ -15,7 +15,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vakt_wire::config::{Interface, MachineConfig};
+use vakt_wire::config::MachineConfig;
 use vakt_wire::role::Role;
 
 use super::Prefix;
@@ -37,12 +37,6 @@ const UNICAST_V6: [Prefix; 3] = [
     Prefix::v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
 ];
 
-/// A link in IPv6: its addresses, and its multicast groups.
-const LINK_V6: [Prefix; 2] = [
-    Prefix::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-    Prefix::v6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0), 16),
-];
-
 /// Whom `role` may talk to under `config`, in order and without doubles. A list that would be longer than
 /// [`PREFIXES_MAX`] is that of names instead: a box with more peers watches them all the same.
 pub fn of(role: Role, config: &MachineConfig) -> Vec<Prefix> {
@@ -57,12 +51,17 @@ pub fn of(role: Role, config: &MachineConfig) -> Vec<Prefix> {
             let read_from = config.read_from.iter().map(|read_from| read_from.url.as_str());
             hosts(sent_to.chain(read_from).map(authority))
         }
-        Role::Network => link(config),
+        Role::Network => Vec::new(),
         _ => unicast(),
     };
     list.sort_unstable();
     list.dedup();
     if list.len() > PREFIXES_MAX { unicast() } else { list }
+}
+
+/// The most that a config can open to `role`: any [`unicast`] address, or nobody to a role that makes no socket itself.
+pub fn most(role: Role) -> Vec<Prefix> {
+    if role == Role::Network { Vec::new() } else { unicast() }
 }
 
 /// Every address that another machine can have.
@@ -89,20 +88,6 @@ fn address(text: &str) -> Option<IpAddr> {
 /// The host and port of a URL that was checked when the config was read.
 fn authority(url: &str) -> &str {
     url.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default()
-}
-
-fn link(config: &MachineConfig) -> Vec<Prefix> {
-    let interfaces = &config.network.interfaces;
-    let any = |asks: fn(&Interface) -> bool| interfaces.is_empty() || interfaces.iter().any(asks);
-    let mut list = Vec::new();
-    if any(|interface| interface.dhcp) {
-        list = Prefix::v4(Ipv4Addr::UNSPECIFIED, 0).without(&NOT_UNICAST_V4);
-        list.push(Prefix::v4(Ipv4Addr::BROADCAST, 32));
-    }
-    if any(|interface| interface.accept_ra != Some(false)) {
-        list.extend(LINK_V6);
-    }
-    list
 }
 
 #[cfg(test)]
@@ -157,16 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn the_network_service_hears_the_link_and_only_when_it_asks_there() {
-        let config = vakt_wire::config::parse("version = 1").unwrap();
-        let dhcp = of(Role::Network, &config);
-        for address in ["255.255.255.255", "192.168.1.1", "203.0.113.1", "fe80::1", "ff02::1:2"] {
-            assert!(holds(&dhcp, address), "{address}");
-        }
-        assert!(!holds(&dhcp, "127.0.0.1") && !holds(&dhcp, "2001:db8::1"));
-        let fixed = "[[network.interface]]\nname = 'eth0'\naddress = ['192.0.2.2/24']\n";
-        assert_eq!(list(Role::Network, fixed), ["fe80::/10", "ff02::/16"]);
-        assert_eq!(list(Role::Network, &format!("{fixed}accept_ra = false")), Vec::<String>::new());
+    fn the_network_service_reaches_nobody_by_itself() {
+        let asks = "[[network.interface]]\nname = 'eth0'\ndhcp = true\naccept_ra = true\n";
+        assert_eq!(list(Role::Network, asks), Vec::<String>::new());
+        assert!(most(Role::Network).is_empty() && !most(Role::Update).is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use vakt_ebpf::{Attached, Unavailable};
+use vakt_ebpf::{Attached, Unavailable, is_apart};
 
 use crate::files::content;
 
@@ -64,11 +64,13 @@ fn both(tcp: &Attached, proc: &Path) -> Result<Option<(f64, f64)>, Unavailable> 
 }
 
 fn listed(proc: &Path) -> Option<f64> {
+    // Process 1 is in the machine's network, also where we are in none.
+    let net = proc.join(if is_apart() { "1/net" } else { "net" });
     // In few large pieces: the kernel goes through its whole table from the start for each.
     let mut buffer = vec![0; TABLE_BYTES];
-    let four = content(&proc.join("net/tcp"), &mut buffer)?;
+    let four = content(&net.join("tcp"), &mut buffer)?;
     // A kernel without IPv6 has no such file.
-    let six = content(&proc.join("net/tcp6"), &mut buffer).unwrap_or_default();
+    let six = content(&net.join("tcp6"), &mut buffer).unwrap_or_default();
     Some(established(&four) + established(&six))
 }
 

@@ -179,19 +179,26 @@ const CONNTRACK_COLUMNS: [(&str, &str, &str); 8] = [
 /// # Errors
 /// Absent without connection tracking; an error when a file is not as expected.
 pub fn conntrack(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
-    if inputs.files.get("sys/net/netfilter/nf_conntrack_count").is_none() {
+    let Some(statistics) = inputs.files.get("net/stat/nf_conntrack") else {
         return Err(SourceError::Absent("connection tracking"));
-    }
-    let entries = inputs.number("sys/net/netfilter/nf_conntrack_count")?;
+    };
+    let mut lines = statistics.lines();
+    let names: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
+    let entries = match inputs.files.get("sys/net/netfilter/nf_conntrack_count") {
+        Some(_) => inputs.number("sys/net/netfilter/nf_conntrack_count")?,
+        // The same number stands first in each CPU's line, there of the machine's network.
+        None => rows
+            .first()
+            .and_then(|row| u64::from_str_radix(row.first()?, 16).ok())
+            .ok_or_else(|| content("net/stat/nf_conntrack", "has no line of a CPU"))? as f64,
+    };
     let limit = inputs.number("sys/net/netfilter/nf_conntrack_max")?;
     let help = "Number of currently allocated flow entries for connection tracking.";
     let mut families = vec![
         Family::gauge("node_nf_conntrack_entries", help, entries),
         Family::gauge("node_nf_conntrack_entries_limit", "Maximum size of connection tracking table.", limit),
     ];
-    let mut lines = inputs.file("net/stat/nf_conntrack")?.lines();
-    let names: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
-    let rows: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
     for (column, name, help) in CONNTRACK_COLUMNS {
         let place = names.iter().position(|found| *found == column);
         let of = |row: &Vec<&str>| {

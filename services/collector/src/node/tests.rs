@@ -33,7 +33,8 @@ fn host() -> Inputs {
         crate::room::unpack(room.path());
         let mut inputs = Inputs { now: Some(1.5), uname: Some(Uname::default()), ..Inputs::default() };
         for proc in [folder, room.path().join("proc")] {
-            let places = Places { proc, sys: room.path().join("sys"), root: room.path().into() };
+            let (sys, root) = (room.path().join("sys"), room.path().to_owned());
+            let places = Places { proc, sys, root, is_apart: false };
             let (mut reader, mut texts) = (Reader::default(), crate::texts::Texts::default());
             reader.begin(std::time::Instant::now(), &mut texts);
             for files in SOURCES.iter().flat_map(|source| source.files) {

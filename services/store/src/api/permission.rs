@@ -57,7 +57,7 @@ impl Area {
     pub fn permits(&self, peer: Peer, own_uid: u32) -> Result<(), &'static str> {
         let allowed: &[Role] = match self {
             Area::Open => &Role::ALL,
-            Area::Write => &[Role::Collector, Role::Web],
+            Area::Write => &[Role::Collector, Role::Probe, Role::Web],
             Area::Read => &[Role::Web, Role::Repair],
             Area::Admin => &[Role::Web],
             Area::CatalogRead(table) => match owner(table) {

@@ -36,6 +36,7 @@ impl MachineConfig {
             Role::Egress => {
                 MachineConfig { forwards: self.forwards.clone(), read_from: self.read_from.clone(), ..base }
             }
+            Role::Probe => MachineConfig { scrape: self.scrape.clone(), ..base },
             Role::Time => MachineConfig { time: self.time.clone(), ..base },
             Role::Update => MachineConfig { update: self.update.clone(), ..base },
             Role::Log | Role::Store => base,
