@@ -88,6 +88,8 @@ fn one(program: &Program, first_ms: i64) -> Result<(u64, u64)> {
         eprintln!("  {}: kill {kill} after {after} ms, {sent} bodies acknowledged so far", program.name);
     }
     let running = program.start(room.path(), &["--window", WINDOW])?;
+    // VictoriaMetrics finds nothing of some days in its first seconds.
+    running.server.settle()?;
     let (mut sent, mut lost) = (0, 0);
     for (at, sender) in senders.iter().enumerate() {
         let each = sender.fleet.series() as u64;

@@ -179,13 +179,15 @@ const CONNTRACK_COLUMNS: [(&str, &str, &str); 8] = [
 /// # Errors
 /// Absent without connection tracking; an error when a file is not as expected.
 pub fn conntrack(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
-    let Some(statistics) = inputs.files.get("net/stat/nf_conntrack") else {
+    let (count, statistics) =
+        (inputs.files.get("sys/net/netfilter/nf_conntrack_count"), inputs.files.get("net/stat/nf_conntrack"));
+    if count.is_none() && statistics.is_none() {
         return Err(SourceError::Absent("connection tracking"));
-    };
-    let mut lines = statistics.lines();
+    }
+    let mut lines = statistics.unwrap_or_default().lines();
     let names: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
-    let entries = match inputs.files.get("sys/net/netfilter/nf_conntrack_count") {
+    let entries = match count {
         Some(_) => inputs.number("sys/net/netfilter/nf_conntrack_count")?,
         // The same number stands first in each CPU's line, there of the machine's network.
         None => rows
@@ -199,7 +201,8 @@ pub fn conntrack(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
         Family::gauge("node_nf_conntrack_entries", help, entries),
         Family::gauge("node_nf_conntrack_entries_limit", "Maximum size of connection tracking table.", limit),
     ];
-    for (column, name, help) in CONNTRACK_COLUMNS {
+    // A kernel may keep none.
+    for (column, name, help) in CONNTRACK_COLUMNS.into_iter().filter(|_| statistics.is_some()) {
         let place = names.iter().position(|found| *found == column);
         let of = |row: &Vec<&str>| {
             place.and_then(|at| row.get(at)).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0)
@@ -207,4 +210,31 @@ pub fn conntrack(inputs: &Inputs) -> Result<Vec<Family>, SourceError> {
         families.push(Family::gauge(name, help, rows.iter().map(of).sum::<u64>() as f64));
     }
     Ok(families)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_another_network_are_counted_by_its_statistics() {
+        let statistics = "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop\n\
+                          00000021  00000000 0000000a 00000000 00000003 00000000 00000000 00000000 00000000 00000000 0000000f\n\
+                          00000021  00000000 00000001 00000000 00000002 00000000 00000000 00000000 00000000 00000000 00000000\n";
+        let said = |files: &[(&str, &str)]| {
+            let mut inputs = Inputs::default();
+            files.iter().for_each(|(path, text)| inputs.files.insert(path, text));
+            conntrack(&inputs)
+        };
+        let limit = ("sys/net/netfilter/nf_conntrack_max", "65536\n");
+        let value = |families: &[Family], name: &str| {
+            families.iter().find(|family| family.name == name).map(|family| family.rows[0].value)
+        };
+        let apart = said(&[limit, ("net/stat/nf_conntrack", statistics)]).unwrap();
+        assert_eq!(value(&apart, "node_nf_conntrack_entries"), Some(33.0));
+        assert_eq!(value(&apart, "node_nf_conntrack_stat_found"), Some(11.0));
+        let without = said(&[limit, ("sys/net/netfilter/nf_conntrack_count", "7\n")]).unwrap();
+        assert_eq!((value(&without, "node_nf_conntrack_entries"), without.len()), (Some(7.0), 2));
+        assert!(matches!(said(&[limit]), Err(SourceError::Absent(_))));
+    }
 }

@@ -130,6 +130,16 @@ impl Spread {
         }
         Some(factor)
     }
+
+    /// Whether a counter that rose by `increase` from `first` on surely was above zero all the way to where the window is
+    /// extrapolated to, so that [`Spread::factor`] is the same with `to_zero` and without. Needs no division; what is
+    /// near the bound is not sure.
+    #[inline]
+    pub(super) fn is_above_zero(&self, first: f64, increase: f64) -> bool {
+        /// Far more than the rounding of the two products and of what they stand for.
+        const MARGIN: f64 = 1.0 + 1e-9;
+        first * self.sampled > self.to_start * increase * MARGIN
+    }
 }
 
 fn histograms(window: &Window<'_>, help: &Help<'_>, counter: bool, rate: bool) -> Option<Histogram> {

@@ -29,6 +29,8 @@ pub(in super::super) struct Reach {
     low: usize,
     high: usize,
     spread: Spread,
+    /// By what an increase is multiplied that zero does not bound, without and with a division by the window's length.
+    factors: [Option<f64>; 2],
 }
 
 impl Reach {
@@ -39,7 +41,8 @@ impl Reach {
             Some([only]) => Spread::of(bounds, (*only, *only), 1),
             _ => Spread::default(),
         };
-        Reach { low: span.start, high: span.end, spread }
+        let factors = [false, true].map(|rate| spread.factor(None, None, rate));
+        Reach { low: span.start, high: span.end, spread, factors }
     }
 }
 
@@ -104,8 +107,12 @@ fn increases(values: &[f64], windows: &[Reach], counter: bool, rate: bool) -> Ve
             let inside = falls.iter().filter(|at| **at > window.low && **at < window.high);
             result += inside.map(|at| values[at - 1]).sum::<f64>();
         }
-        let to_zero = (counter && result > 0.0 && first >= 0.0).then(|| first / result);
-        let factor = window.spread.factor(None, to_zero, rate);
+        let is_bound = counter && result > 0.0 && first >= 0.0;
+        let factor = if is_bound && !window.spread.is_above_zero(first, result) {
+            window.spread.factor(None, Some(first / result), rate)
+        } else {
+            window.factors[usize::from(rate)]
+        };
         results.push(factor.map_or(ABSENT, |factor| result * factor));
     }
     results
