@@ -1,7 +1,7 @@
 //! What samples take at rest, losslessly: those of a real host, and the public series of `VAKT_DATA`.
 //!
 //! A node_exporter of this host is scraped ten times a second for two minutes; its scrapes are sent as those of twenty
-//! hosts, 15 s apart. The public series (five minutes apart) are sent with 20 copies. Both stores get the same bodies, settle, and end by
+//! hosts, 15 s apart. The public series (five minutes apart) are sent with 20 copies. All are two months old. Both stores get the same bodies, settle, and end by
 //! SIGTERM; then the files that hold samples and what finds them are counted, by their lengths.
 
 use std::fs;
@@ -33,6 +33,12 @@ const COPIES: usize = 20;
 
 /// Milliseconds between two samples of a public series.
 const PUBLIC_STEP_MS: i64 = 300_000;
+
+/// All samples are so old, in milliseconds, that the months they lie in are over, as nearly all samples of a store are.
+const AGE_MS: i64 = 62 * 86_400_000;
+
+/// How long nothing is written before what is at rest is counted.
+const QUIET: Duration = Duration::from_secs(75);
 
 /// Samples of one body.
 const BODY_SAMPLES: usize = 5_000;
@@ -95,6 +101,8 @@ fn at_rest(program: &Program, series: &[TimeSeries], copies: usize) -> Result<f6
             }
         }
     }
+    // Vakt's store makes one block of a month that is over, when nothing was written for a minute.
+    std::thread::sleep(QUIET);
     running.server.settle()?;
     // Merging may take longer than a store keeps a connection that is silent.
     let mut connection = running.connect()?;
@@ -115,7 +123,7 @@ fn real_host() -> Result<Vec<TimeSeries>> {
     command.arg(format!("--web.listen-address={address}"));
     let server = Server::start(&mut command, address, &room.path().join("log"))?;
     let mut connection = Connection::open(address)?;
-    let first_ms = newest_ms()? - SCRAPES as i64 * STEP_MS;
+    let first_ms = newest_ms()? - AGE_MS - SCRAPES as i64 * STEP_MS;
     let mut all: Vec<TimeSeries> = Vec::new();
     let mut places = std::collections::HashMap::new();
     let started = Instant::now();
@@ -149,7 +157,7 @@ fn labels(text: &str) -> Vec<(String, String)> {
     labels
 }
 
-/// The series of the CSV files below a directory, the last sample of each just now.
+/// The series of the CSV files below a directory, the last sample of each two months ago.
 fn public(directory: &Path) -> Result<Vec<TimeSeries>> {
     let mut files = Vec::new();
     for folder in fs::read_dir(directory).with_context(|| format!("no data: {}", directory.display()))? {
@@ -159,7 +167,7 @@ fn public(directory: &Path) -> Result<Vec<TimeSeries>> {
         }
     }
     files.sort();
-    let newest = newest_ms()?;
+    let newest = newest_ms()? - AGE_MS;
     let one = |file: &Path| -> Result<TimeSeries> {
         let text = fs::read_to_string(file)?;
         let values = text.lines().skip(1).map(|line| line.rsplit_once(',').map_or("", |(_, value)| value));

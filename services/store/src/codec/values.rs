@@ -20,8 +20,8 @@ const NEAR: u8 = 5;
 /// How far a value may be from its decimal, in units in the last place: what a few sums and quotients leave behind.
 const NEAR_MAX: u64 = 1024;
 
-/// Powers of ten that decimal values are tried with; 10^6 covers microseconds in seconds.
-const POWERS: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+/// Powers of ten that decimal values are tried with; 10^9 covers nanoseconds in seconds.
+const POWERS: [f64; 10] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// Integers up to here are exact in a float.
 const EXACT_MAX: f64 = (1u64 << 53) as f64;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{Engine, Partitions, hold};
 use crate::block::{Block, BlockError, BlockName, BlockWriter, ColumnCache};
@@ -14,6 +15,12 @@ use crate::samples::Samples;
 /// Blocks that are worth a merge. With the rule of [`plan`] a partition of n flushes holds at most
 /// some 3 log4(n) blocks, and a sample is rewritten log4(n) times.
 const MERGE_BLOCKS_MIN: usize = 4;
+
+/// A partition that is over is made one block when nothing was written for so long: what lies for years takes the least then.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// Of a partition that is over, this part of the samples may lie beside its largest block.
+const LATE_PART: u64 = 64;
 
 /// Why a merge did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,14 @@ fn plan(samples: &[u64]) -> Option<Range<usize>> {
     (samples.len() - start >= MERGE_BLOCKS_MIN).then_some(start..samples.len())
 }
 
+/// Whether the blocks of a partition that is over, oldest first, are worth being made one: when those beside the largest are not
+/// so few that late samples would have it written again and again.
+fn is_worth_one(samples: &[u64]) -> bool {
+    let total: u64 = samples.iter().sum();
+    let largest = samples.iter().max().copied().unwrap_or(0);
+    samples.len() > 1 && (total - largest).saturating_mul(LATE_PART) >= total
+}
+
 impl Engine {
     /// Merges one run of blocks when there is one worth it. Returns whether there was.
     ///
@@ -52,11 +67,15 @@ impl Engine {
     fn plan_merge(&self) -> Option<Vec<Arc<Block>>> {
         let state = self.lock();
         let partitions: BTreeSet<i64> = state.blocks.iter().map(|block| block.name.partition).collect();
+        let is_settled = state.frozen.is_none() && state.hot_since.elapsed() >= SETTLED_AFTER;
+        let now = self.now();
         partitions.into_iter().rev().find_map(|partition| {
             let blocks: Vec<_> =
                 state.blocks.iter().filter(|block| block.name.partition == partition).cloned().collect();
             let sizes: Vec<u64> = blocks.iter().map(|block| block.samples()).collect();
-            plan(&sizes).map(|range| blocks[range].to_vec())
+            let is_over = Partitions::span(partition).1 < now;
+            let last = || (is_over && is_settled && is_worth_one(&sizes)).then_some(0..sizes.len());
+            plan(&sizes).or_else(last).map(|range| blocks[range].to_vec())
         })
     }
 
@@ -131,6 +150,17 @@ mod tests {
         check(&[9, 10, 11, 10], Some(0..4));
         check(&[100, 4, 1, 1, 1, 1], Some(1..6));
         check(&[1, 1, 1, 100], Some(0..4));
+    }
+
+    #[test]
+    fn a_month_that_is_over_becomes_one_block_but_not_for_a_few_late_samples() {
+        let check = |sizes: &[u64], expected| assert_eq!(is_worth_one(sizes), expected, "{sizes:?}");
+        check(&[], false);
+        check(&[1000], false);
+        check(&[1000, 1], false);
+        check(&[1000, 10, 6], true);
+        check(&[10, 1000, 6], true);
+        check(&[5, 5], true);
     }
 
     #[test]

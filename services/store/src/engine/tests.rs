@@ -25,7 +25,13 @@ pub(super) const CENTURY_MS: i64 = 100 * 365 * 86_400_000;
 pub(super) type Model = BTreeMap<(u8, i64), u64>;
 
 pub(super) fn settings() -> Settings {
-    Settings { retention_ms: CENTURY_MS, tier_samples_min: 1, tier_worth: 0, ..Settings::default() }
+    Settings {
+        retention_ms: CENTURY_MS,
+        tier_samples_min: 1,
+        tier_worth: 0,
+        tier_buckets_min: 2,
+        ..Settings::default()
+    }
 }
 
 pub(super) fn open(disk: &SimulatedDisk) -> Arc<Engine> {

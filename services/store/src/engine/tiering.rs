@@ -52,13 +52,16 @@ struct Part {
     span: (i64, i64),
 }
 
-/// Whether a tier has so much less than these blocks that it is worth its place: `worth` samples a bucket and series. Five
-/// numbers of a bucket take as much as some five samples.
-fn is_worth(parts: &[Part], tier: Tier, worth: u64) -> bool {
+/// Whether a tier has so much less than these blocks that it is worth its place: `worth` samples a bucket and series, and
+/// a series' labels and directory for more than a few buckets. Five numbers of a bucket take as much as some six samples.
+fn is_worth(parts: &[Part], tier: Tier, worth: u64, buckets_min: i64) -> bool {
     let oldest = parts.iter().map(|part| part.span.0).min().unwrap_or(0);
     let newest = parts.iter().map(|part| part.span.1).max().unwrap_or(0);
     let samples: u64 = parts.iter().map(|part| part.samples).sum();
     let series = parts.iter().map(|part| part.series).max().unwrap_or(0);
+    if newest.saturating_sub(oldest) < tier.width_ms().saturating_mul(buckets_min) {
+        return false;
+    }
     let buckets = u128::from(newest.abs_diff(oldest)) * u128::from(series * worth);
     buckets <= u128::from(samples) * u128::from(tier.width_ms().unsigned_abs())
 }
@@ -111,7 +114,9 @@ impl Engine {
             let over = Partitions::span(partition).1 < now.saturating_sub(OVER_AFTER_MS);
             let tiers: Vec<Tier> = Tier::ALL
                 .into_iter()
-                .filter(|tier| is_worth(&parts, *tier, self.settings.tier_worth))
+                .filter(|tier| {
+                    is_worth(&parts, *tier, self.settings.tier_worth, self.settings.tier_buckets_min)
+                })
                 .collect();
             let covered = |tier: &Tier| state.tier(partition, *tier).map_or(0, |block| block.name.last);
             let up_to = plan(&parts, tiers.iter().map(covered).min()?, over, self.settings.tier_samples_min)?;
@@ -299,7 +304,7 @@ mod tests {
                 series: 100,
                 span: (0, span),
             };
-            assert_eq!(is_worth(&[part], tier, 10), expected, "{interval} {tier:?}");
+            assert_eq!(is_worth(&[part], tier, 10, 48), expected, "{interval} {tier:?}");
         };
         check(5_000, Tier::Minute, true);
         check(15_000, Tier::Minute, false);
