@@ -304,7 +304,7 @@ mod tests {
                 series: 100,
                 span: (0, span),
             };
-            assert_eq!(is_worth(&[part], tier, 10, 48), expected, "{interval} {tier:?}");
+            assert_eq!(is_worth(&[part], tier, 10, 24), expected, "{interval} {tier:?}");
         };
         check(5_000, Tier::Minute, true);
         check(15_000, Tier::Minute, false);
