@@ -37,6 +37,8 @@ pub struct Counters {
     pub dropped_histograms: Count,
     /// Write requests that were refused as malformed.
     pub bad_requests: Count,
+    /// Write requests that were told to come again: the disk had no room, or the log was behind.
+    pub put_off: Count,
     /// Bytes written to the log.
     pub wal_bytes: Count,
     /// Syncs of the log.
@@ -73,7 +75,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 24] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 25] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
             ("histograms_ingested", "Native histograms accepted.", self.histograms.get()),
@@ -87,6 +89,7 @@ impl Counters {
                 self.dropped_histograms.get(),
             ),
             ("write_requests_malformed", "Write requests refused.", self.bad_requests.get()),
+            ("write_requests_put_off", "Write requests put off: no room, or too fast.", self.put_off.get()),
             ("wal_bytes_written", "Bytes written to the write-ahead log.", self.wal_bytes.get()),
             ("wal_syncs", "Syncs of the write-ahead log.", self.wal_syncs.get()),
             ("wal_errors", "Log segments given up after an error.", self.wal_errors.get()),

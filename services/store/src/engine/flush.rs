@@ -106,7 +106,6 @@ impl Engine {
             }
         }
         if writer.is_empty() {
-            self.disk.remove(&name.path_unfinished())?;
             return Ok(false);
         }
         writer.finish()?;

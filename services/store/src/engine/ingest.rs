@@ -74,13 +74,13 @@ impl Engine {
     /// [`WriteError`] when nothing was taken; `done` is not called then. Samples that break a rule are
     /// no error: the [`Report`] counts them and the rest is stored. `source` is who sends, for its limits.
     pub fn write(&self, request: &WriteRequest, source: &str, done: Done) -> Result<Report, WriteError> {
-        self.wal.room()?;
+        self.wal.room().inspect_err(|_| self.counters.put_off.add(1))?;
         let oldest = self.now().saturating_sub(self.keep.longest_ms()).max(TIME_MIN);
         let mut report = Report::default();
         let mut record = RecordBuilder::with_capacity(request.samples.len() * RECORD_BYTES_PER_SAMPLE);
         let mut state = self.lock();
         if state.hot.bytes() > 2 * self.settings.window_bytes_max {
-            self.bell.notify_one();
+            self.room.bell.ring();
             return Err(WriteError::Full { bytes: state.hot.bytes() });
         }
         state.segment = state.segment.max(self.wal.usable_from());
@@ -121,7 +121,7 @@ impl Engine {
             // Under the lock: the log must see records in the order in which they name series.
             self.wal.append(state.segment, record.finish(), done);
             if self.window_due(&state) {
-                self.bell.notify_one();
+                self.room.bell.ring();
             }
         }
         report.exemplars = self.notes.observe(exemplars);
@@ -133,6 +133,13 @@ impl Engine {
             report.drop(*refused as usize, reason);
         }
         Ok(report)
+    }
+
+    /// Whether memory should become blocks now: a window is due or on its way, or the disk has little room.
+    pub(super) fn is_due(&self) -> bool {
+        let state = self.lock();
+        let pressed = self.room.is_pressed() && !state.hot.is_empty();
+        pressed || state.frozen.is_some() || self.window_due(&state)
     }
 
     pub(super) fn window_due(&self, state: &State) -> bool {

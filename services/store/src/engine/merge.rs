@@ -56,7 +56,12 @@ impl Engine {
             let blocks: Vec<_> =
                 state.blocks.iter().filter(|block| block.name.partition == partition).cloned().collect();
             let sizes: Vec<u64> = blocks.iter().map(|block| block.samples()).collect();
-            plan(&sizes).map(|range| blocks[range].to_vec())
+            let range = plan(&sizes)?;
+            let bytes = |part: &[Arc<Block>]| part.iter().map(|block| block.file_bytes()).sum::<u64>();
+            // On a disk with little room only the newest are merged, or none: old data does not go for that.
+            let mut starts = range.start..=range.end - MERGE_BLOCKS_MIN;
+            let start = starts.find(|start| self.room.holds(bytes(&blocks[*start..range.end])))?;
+            Some(blocks[start..range.end].to_vec())
         })
     }
 
@@ -90,7 +95,7 @@ impl Engine {
             writer.add(&key, &samples)?;
         }
         if writer.is_empty() {
-            self.disk.remove(&name.path_unfinished())?;
+            drop(writer);
             return self.replace(parts, None);
         }
         writer.finish()?;

@@ -1,7 +1,7 @@
 //! Opening: what a start finds on the disk, and what it does about what is broken.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 use std::time::Instant;
 
 use super::sources::Sources;
@@ -9,7 +9,7 @@ use super::{Clock, Engine, Keep, Settings, State};
 use crate::block::{self, Block, BlockError, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::deletions::file;
-use crate::disk::Disk;
+use crate::disk::{Disk, Room};
 use crate::hot::Hot;
 use crate::notes::Notes;
 use crate::series::Registry;
@@ -86,8 +86,10 @@ impl Engine {
             tiers,
             deletions: Arc::new(deletions),
         };
-        let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
-        let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
+        let room = Arc::new(Room::new(disk.clone(), settings.reserve_bytes));
+        let wal = Wal::start(disk.clone(), counters.clone(), room.clone())
+            .map_err(cannot("start the log's thread"))?;
+        let stopping = AtomicBool::new(false);
         let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
         let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
         let [flushing, work, deleting] = [(); 3].map(Mutex::new);
@@ -106,7 +108,7 @@ impl Engine {
             flushing,
             work,
             deleting,
-            bell,
+            room,
             stopping,
         };
         engine.finish_deletions().map_err(cannot("finish what was deleted"))?;

@@ -1,15 +1,16 @@
 //! The thread that appends and syncs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use super::record::segment_header;
+use super::record::{SEGMENT_HEADER_BYTES, segment_header};
 use super::{FOLDER, segment_name};
 use crate::counters::Counters;
-use crate::disk::{Append, Disk};
+use crate::disk::{Append, Disk, Room};
 
 /// Bytes that may wait for the disk. Past it writers are told to come back later; with requests of at
 /// most 32 MiB unpacked it bounds the queue's memory to this and one record.
@@ -35,6 +36,9 @@ pub enum WalError {
         /// What the system said.
         reason: String,
     },
+    /// There is room for blocks alone, by which there will be more.
+    #[error("the disk is full; room is being made")]
+    NoRoom,
     /// The store is stopping.
     #[error("write-ahead log is closed")]
     Closed,
@@ -53,6 +57,8 @@ enum Message {
     Remove {
         up_to: u64,
     },
+    /// Somebody waits until all of the above is done.
+    Settle(SyncSender<()>),
 }
 
 /// The handle on the thread. Dropping it writes what is queued and ends the thread.
@@ -60,6 +66,7 @@ pub struct Wal {
     queue: Mutex<Option<Sender<Message>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     shared: Arc<Shared>,
+    room: Arc<Room>,
 }
 
 #[derive(Default)]
@@ -73,21 +80,26 @@ impl Wal {
     /// Starts the thread. Segments must have numbers above those on disk.
     ///
     /// # Errors
-    /// When the system gives no thread.
-    pub fn start(disk: Arc<dyn Disk>, counters: Arc<Counters>) -> io::Result<Wal> {
+    /// When the system gives no thread, or the segments on disk cannot be listed.
+    pub fn start(disk: Arc<dyn Disk>, counters: Arc<Counters>, room: Arc<Room>) -> io::Result<Wal> {
         let (queue, messages) = mpsc::channel();
         let shared = Arc::new(Shared::default());
-        let writer = Writer { disk, counters, shared: shared.clone(), current: None };
+        let sizes = sizes(&*disk)?;
+        let writer =
+            Writer { disk, counters, shared: shared.clone(), room: room.clone(), sizes, current: None };
         let thread = Builder::new().name("wal".into()).spawn(move || writer.run(&messages))?;
-        Ok(Wal { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), shared })
+        Ok(Wal { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), shared, room })
     }
 
-    /// Whether the queue has room; ask before a record is made, because a record that was made must be
-    /// queued.
+    /// Whether the queue and the disk have room; ask before a record is made, because a record that was made
+    /// must be queued.
     ///
     /// # Errors
-    /// [`WalError::Behind`].
+    /// [`WalError::Behind`] and [`WalError::NoRoom`].
     pub fn room(&self) -> Result<(), WalError> {
+        if self.room.is_short() {
+            return Err(WalError::NoRoom);
+        }
         let waiting = self.shared.waiting.load(Ordering::Relaxed);
         if waiting > QUEUE_BYTES_MAX { Err(WalError::Behind { waiting }) } else { Ok(()) }
     }
@@ -107,6 +119,14 @@ impl Wal {
     /// Removes the segments up to a number, after what is queued for them.
     pub fn remove(&self, up_to: u64) {
         self.send(Message::Remove { up_to });
+    }
+
+    /// Waits until what was queued before is done, so that the disk's room is what it seems.
+    pub fn settle(&self) {
+        let (done, settled) = mpsc::sync_channel(1);
+        self.send(Message::Settle(done));
+        // An error says that the thread has ended: nothing is queued then.
+        let _ = settled.recv();
     }
 
     /// Bytes that wait for the disk.
@@ -142,10 +162,24 @@ impl Drop for Wal {
     }
 }
 
+/// The segments on disk and their bytes.
+fn sizes(disk: &dyn Disk) -> io::Result<BTreeMap<u64, u64>> {
+    let mut sizes = BTreeMap::new();
+    for name in disk.list(FOLDER)? {
+        if let Some(number) = super::segment_number(&name) {
+            sizes.insert(number, disk.open(&format!("{FOLDER}/{name}"))?.bytes()?);
+        }
+    }
+    Ok(sizes)
+}
+
 struct Writer {
     disk: Arc<dyn Disk>,
     counters: Arc<Counters>,
     shared: Arc<Shared>,
+    room: Arc<Room>,
+    /// Bytes of each segment on disk.
+    sizes: BTreeMap<u64, u64>,
     current: Option<(u64, Box<dyn Append>)>,
 }
 
@@ -174,6 +208,11 @@ impl Writer {
                     self.sync(std::mem::take(&mut waiting));
                     self.remove(up_to);
                 }
+                Message::Settle(done) => {
+                    self.sync(std::mem::take(&mut waiting));
+                    // Who waited may have given up.
+                    let _ = done.send(());
+                }
                 Message::Record { segment, bytes, done } => {
                     if self.current.as_ref().is_some_and(|(number, _)| *number < segment) {
                         self.sync(std::mem::take(&mut waiting));
@@ -181,6 +220,15 @@ impl Writer {
                     self.shared.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
                     match self.write(segment, &bytes) {
                         Ok(()) => waiting.push(done),
+                        Err(error @ WalError::NoRoom) => {
+                            // What the segment has is good. This record may have named series in it, so that
+                            // later ones must go to another.
+                            self.sync(std::mem::take(&mut waiting));
+                            self.shared.broken.fetch_max(segment, Ordering::AcqRel);
+                            self.current = None;
+                            self.counters.put_off.add(1);
+                            done(Err(error));
+                        }
                         Err(error) => {
                             // What was written before in this segment may still be synced or not;
                             // nobody may be told that it is safe.
@@ -199,6 +247,10 @@ impl Writer {
             segment: segment_name(segment),
             reason: format!("{what}: {error}"),
         };
+        let log_bytes = self.sizes.values().sum();
+        if !self.room.admits(log_bytes, (bytes.len() + SEGMENT_HEADER_BYTES) as u64) {
+            return Err(WalError::NoRoom);
+        }
         if segment <= self.shared.broken.load(Ordering::Acquire) {
             return Err(failed("given up", io::Error::other("an earlier write to it failed")));
         }
@@ -208,9 +260,11 @@ impl Writer {
             file.sync().map_err(|e| failed("sync", e))?;
             self.disk.sync_folder(FOLDER).map_err(|e| failed("sync folder", e))?;
             self.current = Some((segment, file));
+            self.sizes.insert(segment, SEGMENT_HEADER_BYTES as u64);
         }
         let Some((_, file)) = &mut self.current else { return Err(WalError::Closed) };
         file.append(bytes).map_err(|e| failed("write", e))?;
+        *self.sizes.entry(segment).or_default() += bytes.len() as u64;
         self.counters.wal_bytes.add(bytes.len() as u64);
         Ok(())
     }
@@ -250,6 +304,7 @@ impl Writer {
             for name in names {
                 if super::segment_number(&name).is_some_and(|number| number <= up_to) {
                     self.disk.remove(&format!("{FOLDER}/{name}"))?;
+                    super::segment_number(&name).and_then(|number| self.sizes.remove(&number));
                 }
             }
             self.disk.sync_folder(FOLDER)

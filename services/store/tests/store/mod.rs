@@ -112,6 +112,13 @@ impl Drop for Store {
     }
 }
 
+/// A number that a store tells about itself.
+pub fn number(store: &Store, metric: &str) -> u64 {
+    let text = String::from_utf8(exchange(store.port, "GET", "/metrics", b"").unwrap().body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {metric}")).parse().unwrap()
+}
+
 /// The status and output of `vakt-store check`.
 pub fn check(data: &Path) -> (bool, String) {
     let output =
@@ -168,6 +175,8 @@ pub fn histogram_body(series: &str, value: u64) -> Vec<u8> {
 /// An answer.
 pub struct Answer {
     pub status: u16,
+    /// Status line and headers, in lower case.
+    pub head: String,
     pub body: Vec<u8>,
 }
 
@@ -193,7 +202,7 @@ pub fn exchange(port: u16, method: &str, path: &str, body: &[u8]) -> std::io::Re
     let body = bytes[end + 4..].to_vec();
     let body =
         if head.contains("transfer-encoding: chunked") { unchunked(&body).ok_or_else(broken)? } else { body };
-    Ok(Answer { status: status.ok_or_else(broken)?, body })
+    Ok(Answer { status: status.ok_or_else(broken)?, head, body })
 }
 
 /// The body out of its chunks (RFC 9112, 7.1).
