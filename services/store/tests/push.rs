@@ -91,10 +91,77 @@ fn otlp_answers_as_its_protocol_says() {
         assert!(answer.1.contains("content-type: application/x-protobuf"));
     }
     assert_eq!(store.vector("jobs_done_total @ 1700000001"), [7.0]);
-    let partly = push(&store, "/api/v1/otlp/v1/metrics", &[protobuf], &request(1));
-    assert!(partly.0 == 200 && said(&partly).contains("not of cumulative temporality"), "{partly:?}");
-    let json = push(&store, "/api/v1/otlp/v1/metrics", &[("content-type", "application/json")], b"{}");
-    assert_eq!(json.0, 415);
+    let path = "/api/v1/otlp/v1/metrics";
+    let partly = push(&store, path, &[protobuf], &request(3));
+    assert!(partly.0 == 200 && said(&partly).contains("is neither delta nor cumulative"), "{partly:?}");
+    let broken = push(&store, path, &[protobuf], b"\x0a\x05");
+    assert!(broken.0 == 400 && broken.2.starts_with(&[0x08, 3, 0x12]), "{broken:?}");
+    assert_eq!(push(&store, path, &[("content-type", "text/plain")], b"x").0, 415);
+}
+
+#[test]
+fn otlp_in_json_is_answered_in_json_and_its_deltas_add_up() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::start(data.path(), &[]);
+    let push = |metric: serde_json::Value, packed: bool| {
+        let body = json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric] }] }] }).to_string();
+        let body = if packed { gzip(body.as_bytes()) } else { body.into_bytes() };
+        let packing = if packed { "gzip" } else { "identity" };
+        let headers = [("content-type", "application/json"), ("content-encoding", packing)];
+        let answer = push(&store, "/api/v1/otlp/v1/metrics", &headers, &body);
+        assert!(answer.1.contains("content-type: application/json"), "{}", answer.1);
+        (answer.0, serde_json::from_slice::<serde_json::Value>(&answer.2).unwrap())
+    };
+    let sum = |from: u64, to: u64, more: i64| {
+        let nano = |seconds: u64| format!("{}", (1_700_000_000 + seconds) * 1_000_000_000);
+        let point = json!({ "startTimeUnixNano": nano(from), "timeUnixNano": nano(to), "asInt": more.to_string() });
+        let sum = json!({ "aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [point] });
+        json!({ "name": "jobs.done", "sum": sum })
+    };
+    let whole = json!({ "partialSuccess": {} });
+    assert_eq!(push(sum(0, 10, 5), false), (200, whole.clone()));
+    assert_eq!(push(sum(10, 20, 7), true), (200, whole.clone()));
+    // The answer was lost, so it is sent again.
+    assert_eq!(push(sum(10, 20, 7), true), (200, whole));
+    assert_eq!(store.vector("jobs_done_total @ 1700000021"), [12.0]);
+    assert_eq!(store.vector("increase(jobs_done_total[30s] @ 1700000021) > bool 0"), [1.0]);
+    let (status, answer) = push(sum(5, 15, 1), false);
+    let said = "metric jobs_done_total: a delta point is not newer than the one before it";
+    let expected = json!({ "partialSuccess": { "rejectedDataPoints": "1", "errorMessage": said } });
+    assert_eq!((status, answer), (200, expected));
+    let (status, answer) = push(json!({ "name": 5 }), false);
+    assert_eq!((status, &answer["code"]), (400, &json!(3)));
+    assert!(answer["message"].as_str().unwrap().contains("5 is no value of name"), "{answer}");
+}
+
+#[test]
+fn after_a_restart_deltas_count_from_zero_as_a_counter_does_that_was_reset() {
+    let data = tempfile::tempdir().unwrap();
+    let point = |from: u64, to: u64, more: u64| {
+        let nano = |seconds: u64| format!("{}", (1_700_000_000 + seconds) * 1_000_000_000);
+        let point = json!({ "startTimeUnixNano": nano(from), "timeUnixNano": nano(to), "asInt": more });
+        let sum = json!({ "aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [point] });
+        let metric = json!({ "name": "c", "sum": sum });
+        json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric] }] }] }).to_string()
+    };
+    let send = |store: &Store, body: String| {
+        let json = [("content-type", "application/json")];
+        assert_eq!(push(store, "/opentelemetry/v1/metrics", &json, body.as_bytes()).0, 200);
+    };
+    let mut store = Store::start(data.path(), &[]);
+    send(&store, point(0, 10, 3));
+    send(&store, point(10, 20, 4));
+    store.kill();
+    let store = Store::start(data.path(), &[]);
+    // More than before the restart, so that without the zero it would look like a step of one.
+    send(&store, point(20, 30, 8));
+    let (_, answer) = store.get("/api/v1/query", &[("query", "c_total[1m]"), ("time", "1700000030")]);
+    let values = json!([
+        [1_700_000_000.001, "0"], [1_700_000_010, "3"], [1_700_000_020, "7"],
+        [1_700_000_020.001, "0"], [1_700_000_030, "8"]
+    ]);
+    assert_eq!(answer["data"]["result"][0]["values"], values);
+    assert_eq!(store.vector("resets(c_total[1m] @ 1700000030)"), [1.0]);
 }
 
 #[test]

@@ -67,6 +67,23 @@ enum SeriesError {
 }
 
 impl Engine {
+    /// Whether a write would be taken at this moment.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn admits(&self) -> Result<(), WriteError> {
+        let bytes = self.lock().hot.bytes();
+        let full = bytes > 2 * self.settings.window_bytes_max;
+        let admitted = if full { Err(WriteError::Full { bytes }) } else { self.wal.room().map_err(Into::into) };
+        if admitted.is_err() {
+            self.counters.put_off.add(1);
+        }
+        if full {
+            self.room.bell.ring();
+        }
+        admitted
+    }
+
     /// Takes the samples of a request; they are seen by queries at once. `done` is called, on another
     /// thread or on this one, when they are durable or the log has failed.
     ///
@@ -74,15 +91,11 @@ impl Engine {
     /// [`WriteError`] when nothing was taken; `done` is not called then. Samples that break a rule are
     /// no error: the [`Report`] counts them and the rest is stored. `source` is who sends, for its limits.
     pub fn write(&self, request: &WriteRequest, source: &str, done: Done) -> Result<Report, WriteError> {
-        self.wal.room().inspect_err(|_| self.counters.put_off.add(1))?;
+        self.admits()?;
         let oldest = self.now().saturating_sub(self.keep.longest_ms()).max(TIME_MIN);
         let mut report = Report::default();
         let mut record = RecordBuilder::with_capacity(request.samples.len() * RECORD_BYTES_PER_SAMPLE);
         let mut state = self.lock();
-        if state.hot.bytes() > 2 * self.settings.window_bytes_max {
-            self.room.bell.ring();
-            return Err(WriteError::Full { bytes: state.hot.bytes() });
-        }
         state.segment = state.segment.max(self.wal.usable_from());
         let mut allowance = state.sources.enter(source, self.started.elapsed());
         let mut noted = request.exemplars.iter().peekable();

@@ -17,7 +17,7 @@ mod functions;
 mod kahan;
 mod limits;
 mod matching;
-mod native;
+pub(crate) mod native;
 mod notes;
 mod placement;
 mod range;
