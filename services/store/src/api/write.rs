@@ -225,11 +225,12 @@ impl Api {
         // The receiver is gone when the client is; its samples are stored all the same.
         let report =
             self.engine.write(&intake.request, source, Box::new(move |outcome| drop(sender.send(outcome))));
-        let onward = self
-            .forwarder
-            .as_ref()
-            .filter(|_| !intake.request.is_empty())
-            .map(|_| onward_of(&intake.request, body, form, packing));
+        let onward = match &report {
+            Ok(report) if self.forwarder.is_some() && report.stored() > 0 => {
+                Some(onward_of(&intake.request, report, body, form, packing))
+            }
+            _ => None,
+        };
         if intake.request.capacity() > KEPT_SAMPLES_MAX || intake.unpacked.capacity() > KEPT_BYTES_MAX {
             *intake = Intake::default();
         }
@@ -247,15 +248,17 @@ impl Api {
     }
 }
 
-/// What goes on to engines elsewhere: a body of remote-write 1.0, as it came where it is one.
-fn onward_of(request: &WriteRequest, body: &[u8], form: &Form, packing: Packing) -> Onward {
-    let body = if *form == Form::RemoteWrite && packing == Packing::Snappy {
+/// What goes on to engines elsewhere: a body of remote-write 1.0 with what was stored, as it came where it is one and all was.
+fn onward_of(request: &WriteRequest, report: &Report, body: &[u8], form: &Form, packing: Packing) -> Onward {
+    let body = if *form == Form::RemoteWrite && packing == Packing::Snappy && report.dropped == 0 {
         body.to_vec()
     } else {
-        // Labels that cannot be read were refused while they were read.
-        onward::encode(request).unwrap_or_default()
+        let part =
+            onward::encode_part(request, |series| report.has_series(series), |time| report.has_time(time));
+        // Labels that cannot be read are not stored.
+        part.unwrap_or_default()
     };
-    (body, request.len() as u64)
+    (body, report.stored())
 }
 
 /// Who sends, as limits tell sources apart: an address, or a service of this box.

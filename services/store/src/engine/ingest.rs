@@ -45,9 +45,28 @@ pub struct Report {
     pub dropped: u64,
     /// Why the first of them was dropped.
     pub reason: Option<String>,
+    /// Indexes of the series of which nothing is stored, ascending.
+    refused: Vec<usize>,
+    /// The oldest time that is stored.
+    oldest: i64,
 }
 
 impl Report {
+    /// Samples of both kinds that are stored.
+    pub fn stored(&self) -> u64 {
+        self.accepted + self.histograms
+    }
+
+    /// Whether the series of this index in the request is stored, as far as its times are.
+    pub fn has_series(&self, index: usize) -> bool {
+        self.refused.binary_search(&index).is_err()
+    }
+
+    /// Whether samples of this time are stored, as far as their series are.
+    pub fn has_time(&self, time: i64) -> bool {
+        (self.oldest..=TIME_MAX).contains(&time)
+    }
+
     fn drop(&mut self, samples: usize, reason: impl std::fmt::Display) {
         self.dropped += samples as u64;
         if self.reason.is_none() {
@@ -93,7 +112,7 @@ impl Engine {
     pub fn write(&self, request: &WriteRequest, source: &str, done: Done) -> Result<Report, WriteError> {
         self.admits()?;
         let oldest = self.now().saturating_sub(self.keep.longest_ms()).max(TIME_MIN);
-        let mut report = Report::default();
+        let mut report = Report { oldest, ..Report::default() };
         let mut record = RecordBuilder::with_capacity(request.samples.len() * RECORD_BYTES_PER_SAMPLE);
         let mut state = self.lock();
         state.segment = state.segment.max(self.wal.usable_from());
@@ -122,6 +141,7 @@ impl Engine {
                         SeriesError::Source(_) => &self.counters.dropped_source,
                     };
                     counter.add(count);
+                    report.refused.push(index);
                     report.drop(count as usize, error);
                 }
             }
