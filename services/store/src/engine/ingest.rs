@@ -6,7 +6,7 @@ use crate::histogram::Histogram;
 use crate::ingest::{Frame, Observed, WriteRequest};
 use crate::notes::Exemplar;
 use crate::series::{LabelError, RegistryFull, SeriesId, canonical};
-use crate::wal::{Done, RecordBuilder, WalError};
+use crate::wal::{Done, RecordBuilder, WalError, exemplars};
 
 /// The first millisecond of the year 1: what RFC 3339 can write. Times before it are nonsense.
 const TIME_MIN: i64 = -62_135_596_800_000;
@@ -39,16 +39,16 @@ pub struct Report {
     pub accepted: u64,
     /// Native histograms that are stored, likewise.
     pub histograms: u64,
-    /// Exemplars that are kept, in memory alone.
+    /// Exemplars that are kept, and durable when `done` says so as far as there was room for them.
     pub exemplars: u64,
     /// Not stored.
     pub dropped: u64,
     /// Why the first of them was dropped.
     pub reason: Option<String>,
     /// Indexes of the series of which nothing is stored, ascending.
-    refused: Vec<usize>,
+    pub(crate) refused: Vec<usize>,
     /// The oldest time that is stored.
-    oldest: i64,
+    pub(crate) oldest: i64,
 }
 
 impl Report {
@@ -93,7 +93,8 @@ impl Engine {
     pub fn admits(&self) -> Result<(), WriteError> {
         let bytes = self.lock().hot.bytes();
         let full = bytes > 2 * self.settings.window_bytes_max;
-        let admitted = if full { Err(WriteError::Full { bytes }) } else { self.wal.room().map_err(Into::into) };
+        let admitted =
+            if full { Err(WriteError::Full { bytes }) } else { self.wal.room().map_err(Into::into) };
         if admitted.is_err() {
             self.counters.put_off.add(1);
         }
@@ -118,7 +119,7 @@ impl Engine {
         state.segment = state.segment.max(self.wal.usable_from());
         let mut allowance = state.sources.enter(source, self.started.elapsed());
         let mut noted = request.exemplars.iter().peekable();
-        let mut exemplars = Vec::new();
+        let mut observed = Vec::new();
         for (index, frame) in request.frames.iter().enumerate() {
             let samples = &request.samples[frame.samples.clone()];
             let histograms = &request.histograms[frame.histograms.clone()];
@@ -131,7 +132,7 @@ impl Engine {
                     }
                     self.counters.dropped_time.add(expired as u64);
                     while let Some(one) = noted.next_if(|one| one.frame <= index) {
-                        exemplars.extend((one.frame == index).then(|| exemplar(id, one)));
+                        observed.extend((one.frame == index).then(|| exemplar(id, one)));
                     }
                 }
                 Err(error) => {
@@ -152,12 +153,14 @@ impl Engine {
             done(Ok(()));
         } else {
             // Under the lock: the log must see records in the order in which they name series.
-            self.wal.append(state.segment, record.finish(), done);
+            let fitting = observed.iter().filter(|one| one.fits());
+            let noted = exemplars::record(fitting.map(|one| (state.registry.key(one.series), one)));
+            self.wal.append(state.segment, record.finish(), noted, done);
             if self.window_due(&state) {
                 self.room.bell.ring();
             }
         }
-        report.exemplars = self.notes.observe(exemplars);
+        report.exemplars = self.notes.observe(observed);
         self.notes.describe(&request.metadata);
         self.counters.samples.add(report.accepted);
         self.counters.histograms.add(report.histograms);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
 use super::record::{SEGMENT_HEADER_BYTES, segment_header};
-use super::{FOLDER, segment_name};
+use super::{FOLDER, exemplars, segment_name};
 use crate::counters::Counters;
 use crate::disk::{Append, Disk, Room};
 
@@ -51,12 +51,12 @@ enum Message {
     Record {
         segment: u64,
         bytes: Vec<u8>,
+        /// A record of exemplars, or nothing.
+        exemplars: Vec<u8>,
         done: Done,
     },
     /// Everything up to this segment is in blocks.
-    Remove {
-        up_to: u64,
-    },
+    Remove { up_to: u64 },
     /// Somebody waits until all of the above is done.
     Settle(SyncSender<()>),
 }
@@ -85,8 +85,15 @@ impl Wal {
         let (queue, messages) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let sizes = sizes(&*disk)?;
-        let writer =
-            Writer { disk, counters, shared: shared.clone(), room: room.clone(), sizes, current: None };
+        let writer = Writer {
+            disk,
+            counters,
+            shared: shared.clone(),
+            room: room.clone(),
+            sizes,
+            current: None,
+            beside: Beside::default(),
+        };
         let thread = Builder::new().name("wal".into()).spawn(move || writer.run(&messages))?;
         Ok(Wal { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), shared, room })
     }
@@ -109,11 +116,11 @@ impl Wal {
         self.shared.broken.load(Ordering::Acquire) + 1
     }
 
-    /// Queues a record for `segment`, which must not be lower than that of the record before. `done` is
-    /// called when it is durable or has failed.
-    pub fn append(&self, segment: u64, bytes: Vec<u8>, done: Done) {
-        self.shared.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.send(Message::Record { segment, bytes, done });
+    /// Queues a record for `segment`, which must not be lower than that of the record before, and one of exemplars
+    /// (or nothing) for the file beside it. `done` is called when it is durable or has failed.
+    pub fn append(&self, segment: u64, bytes: Vec<u8>, exemplars: Vec<u8>, done: Done) {
+        self.shared.waiting.fetch_add(bytes.len() + exemplars.len(), Ordering::Relaxed);
+        self.send(Message::Record { segment, bytes, exemplars, done });
     }
 
     /// Removes the segments up to a number, after what is queued for them.
@@ -166,8 +173,9 @@ impl Drop for Wal {
 fn sizes(disk: &dyn Disk) -> io::Result<BTreeMap<u64, u64>> {
     let mut sizes = BTreeMap::new();
     for name in disk.list(FOLDER)? {
-        if let Some(number) = super::segment_number(&name) {
-            sizes.insert(number, disk.open(&format!("{FOLDER}/{name}"))?.bytes()?);
+        let number = super::segment_number(&name).or_else(|| exemplars::file_number(&name));
+        if let Some(number) = number {
+            *sizes.entry(number).or_default() += disk.open(&format!("{FOLDER}/{name}"))?.bytes()?;
         }
     }
     Ok(sizes)
@@ -181,6 +189,18 @@ struct Writer {
     /// Bytes of each segment on disk.
     sizes: BTreeMap<u64, u64>,
     current: Option<(u64, Box<dyn Append>)>,
+    /// The file of exemplars beside the current segment.
+    beside: Beside,
+}
+
+/// The exemplars of one segment.
+#[derive(Default)]
+struct Beside {
+    segment: u64,
+    /// `None` before the first of them, and when the file was given up.
+    file: Option<Box<dyn Append>>,
+    bytes: u64,
+    unsynced: bool,
 }
 
 impl Writer {
@@ -190,8 +210,8 @@ impl Writer {
             while bytes < GROUP_BYTES_MAX
                 && let Ok(next) = messages.try_recv()
             {
-                if let Message::Record { bytes: record, .. } = &next {
-                    bytes += record.len();
+                if let Message::Record { bytes: record, exemplars, .. } = &next {
+                    bytes += record.len() + exemplars.len();
                 }
                 group.push(next);
             }
@@ -213,13 +233,16 @@ impl Writer {
                     // Who waited may have given up.
                     let _ = done.send(());
                 }
-                Message::Record { segment, bytes, done } => {
+                Message::Record { segment, bytes, exemplars, done } => {
                     if self.current.as_ref().is_some_and(|(number, _)| *number < segment) {
                         self.sync(std::mem::take(&mut waiting));
                     }
-                    self.shared.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                    self.shared.waiting.fetch_sub(bytes.len() + exemplars.len(), Ordering::Relaxed);
                     match self.write(segment, &bytes) {
-                        Ok(()) => waiting.push(done),
+                        Ok(()) => {
+                            self.write_beside(segment, &exemplars);
+                            waiting.push(done);
+                        }
                         Err(error @ WalError::NoRoom) => {
                             // What the segment has is good. This record may have named series in it, so that
                             // later ones must go to another.
@@ -260,7 +283,7 @@ impl Writer {
             file.sync().map_err(|e| failed("sync", e))?;
             self.disk.sync_folder(FOLDER).map_err(|e| failed("sync folder", e))?;
             self.current = Some((segment, file));
-            self.sizes.insert(segment, SEGMENT_HEADER_BYTES as u64);
+            *self.sizes.entry(segment).or_default() += SEGMENT_HEADER_BYTES as u64;
         }
         let Some((_, file)) = &mut self.current else { return Err(WalError::Closed) };
         file.append(bytes).map_err(|e| failed("write", e))?;
@@ -269,10 +292,61 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes a record of exemplars beside a segment. What fails is told and counted, and holds no sample back.
+    fn write_beside(&mut self, segment: u64, record: &[u8]) {
+        if record.is_empty() {
+            return;
+        }
+        if self.beside.segment != segment {
+            let file = self.begin_beside(segment);
+            if let Err(error) = &file {
+                tracing::warn!(%error, segment, "exemplars are kept in memory alone until the next flush");
+            }
+            let bytes = exemplars::HEADER_BYTES as u64;
+            self.beside = Beside { segment, file: file.ok(), bytes, unsynced: false };
+        }
+        let fits = self.beside.bytes + record.len() as u64 <= exemplars::SEGMENT_BYTES_MAX;
+        let written = self.beside.file.as_mut().filter(|_| fits).map(|file| file.append(record));
+        match written {
+            Some(Ok(())) => {
+                self.beside.bytes += record.len() as u64;
+                self.beside.unsynced = true;
+                *self.sizes.entry(segment).or_default() += record.len() as u64;
+            }
+            Some(Err(error)) => {
+                // What follows a torn record would not be read.
+                tracing::warn!(%error, segment, "exemplars are kept in memory alone until the next flush");
+                self.beside.file = None;
+                self.counters.exemplars_unlogged.add(1);
+            }
+            None => self.counters.exemplars_unlogged.add(1),
+        }
+    }
+
+    fn begin_beside(&mut self, segment: u64) -> io::Result<Box<dyn Append>> {
+        let mut file = self.disk.create(&exemplars::file_name(segment))?;
+        file.append(&exemplars::header())?;
+        file.sync()?;
+        self.disk.sync_folder(FOLDER)?;
+        Ok(file)
+    }
+
+    fn sync_beside(&mut self) {
+        if !std::mem::take(&mut self.beside.unsynced) {
+            return;
+        }
+        if let Some(Err(error)) = self.beside.file.as_mut().map(|file| file.sync()) {
+            tracing::warn!(%error, "exemplars are kept in memory alone until the next flush");
+            self.beside.file = None;
+            self.counters.exemplars_unlogged.add(1);
+        }
+    }
+
     fn sync(&mut self, waiting: Vec<Done>) {
         if waiting.is_empty() {
             return;
         }
+        self.sync_beside();
         let Some((segment, file)) = &mut self.current else { return };
         let segment = *segment;
         match file.sync() {
@@ -300,11 +374,15 @@ impl Writer {
         if self.current.as_ref().is_some_and(|(number, _)| *number <= up_to) {
             self.current = None;
         }
+        if self.beside.segment <= up_to {
+            self.beside = Beside::default();
+        }
         let removed = self.disk.list(FOLDER).and_then(|names| {
             for name in names {
-                if super::segment_number(&name).is_some_and(|number| number <= up_to) {
+                let number = super::segment_number(&name).or_else(|| exemplars::file_number(&name));
+                if let Some(number) = number.filter(|number| *number <= up_to) {
                     self.disk.remove(&format!("{FOLDER}/{name}"))?;
-                    super::segment_number(&name).and_then(|number| self.sizes.remove(&number));
+                    self.sizes.remove(&number);
                 }
             }
             self.disk.sync_folder(FOLDER)

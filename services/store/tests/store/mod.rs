@@ -172,6 +172,27 @@ pub fn histogram_body(series: &str, value: u64) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&body).unwrap()
 }
 
+/// A write request: one sample of `e` with an exemplar, both with `value` and at its time.
+pub fn exemplar_body(value: u64) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let time = |number: u8| {
+        let (mut left, mut bytes) = (START_MS + value * STEP_MS, vec![number << 3]);
+        while left >= 0x80 {
+            bytes.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        bytes.push(left as u8);
+        bytes
+    };
+    let double = |number: u8| [&[number << 3 | 1][..], &(value as f64).to_le_bytes()].concat();
+    let label =
+        |name: &str, value: &str| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+    let sample = field(2, &[double(1), time(2)].concat());
+    let exemplar = field(3, &[label("trace_id", &value.to_string()), double(2), time(3)].concat());
+    let body = field(1, &[label("__name__", "e"), sample, exemplar].concat());
+    snap::raw::Encoder::new().compress_vec(&body).unwrap()
+}
+
 /// An answer.
 pub struct Answer {
     pub status: u16,
