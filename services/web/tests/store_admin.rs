@@ -130,3 +130,14 @@ async fn who_is_signed_in_administers_by_a_form_of_a_page_alone() {
     let both = [("cookie", session.as_str()), ("authorization", "Bearer read")];
     assert_eq!(site.send(Method::POST, CLEAN, &both, &body).await.status, StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn who_pushes_is_told_what_was_written() {
+    let site = with_store().await;
+    // No bytes, packed by snappy.
+    let page = site.send(Method::POST, "/api/v1/write", &[("authorization", "Bearer write")], "\0").await;
+    assert_eq!(page.status, StatusCode::NO_CONTENT, "{}", page.body);
+    for what in ["samples", "histograms", "exemplars"] {
+        assert_eq!(page.header(&format!("x-prometheus-remote-write-{what}-written")), "0");
+    }
+}

@@ -17,7 +17,7 @@ use std::io;
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    USER_AGENT, WWW_AUTHENTICATE,
+    RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -38,8 +38,15 @@ pub const QUERY_BYTES_MAX: usize = 1 << 20;
 /// Headers that are passed on; all others end here.
 const PASSED_ON: [HeaderName; 6] =
     [ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT];
-/// Headers of answers that are passed back.
-const PASSED_BACK: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
+/// Headers of answers that are passed back; the last ones tell who pushes when to come again and what was written.
+const PASSED_BACK: [HeaderName; 6] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    RETRY_AFTER,
+    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
+    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
+    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
+];
 
 /// Passes a request on, if its caller may.
 pub async fn answer(app: &App, route: &Route, scope: Scope, caller: &Caller, request: Request) -> Response {
