@@ -151,6 +151,7 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/metadata", METRICS_READ, Endpoint::Store),
     get("/api/v1/status/buildinfo", METRICS_READ, Endpoint::Store),
     post("/api/v1/write", Access::Program(Scope::MetricsWrite), Endpoint::Store),
+    post("/api/v1/otlp/v1/metrics", Access::Program(Scope::MetricsWrite), Endpoint::Store),
     post("/api/v1/admin/tsdb/delete_series", METRICS_ADMIN, Endpoint::StoreAdmin),
     put("/api/v1/admin/tsdb/delete_series", METRICS_ADMIN, Endpoint::StoreAdmin),
     post("/api/v1/admin/tsdb/clean_tombstones", METRICS_ADMIN, Endpoint::StoreAdmin),

@@ -1,4 +1,4 @@
-//! Deleting series, snapshots and reading the rules anew, by the web service over a real store.
+//! What the web service passes on to the store, over a real one: administering it, and pushes.
 #![allow(clippy::unwrap_used, reason = "what cannot be unwrapped here fails the test")]
 
 mod support;
@@ -140,4 +140,20 @@ async fn who_pushes_is_told_what_was_written() {
     for what in ["samples", "histograms", "exemplars"] {
         assert_eq!(page.header(&format!("x-prometheus-remote-write-{what}-written")), "0");
     }
+}
+
+#[tokio::test]
+async fn otlp_goes_to_the_store_with_a_token_that_writes() {
+    let site = with_store().await;
+    let path = "/api/v1/otlp/v1/metrics";
+    let point = json!({ "timeUnixNano": (NOW_MS * 1_000_000).to_string(), "asInt": "5" });
+    let metric = json!({ "name": "c", "gauge": { "dataPoints": [point] } });
+    let body = json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric] }] }] }).to_string();
+    let kind = ("content-type", "application/json");
+    let sent = site.send(Method::POST, path, &[("authorization", "Bearer write"), kind], &body).await;
+    assert_eq!((sent.status, &*sent.body), (StatusCode::OK, r#"{"partialSuccess":{}}"#));
+    assert_eq!(sent.header("content-type"), "application/json");
+    let read = site.send(Method::POST, path, &[("authorization", "Bearer read"), kind], &body).await;
+    assert_eq!(read.status, StatusCode::FORBIDDEN);
+    assert_eq!(names(&site).await, json!(["a", "b", "c"]));
 }
