@@ -37,6 +37,10 @@ pub struct Counters {
     pub dropped_histograms: Count,
     /// Write requests that were refused as malformed.
     pub bad_requests: Count,
+    /// Write requests that were told to come again: the disk had no room, or the log was behind.
+    pub put_off: Count,
+    /// Records of exemplars that are in memory alone until the next flush.
+    pub exemplars_unlogged: Count,
     /// Bytes written to the log.
     pub wal_bytes: Count,
     /// Syncs of the log.
@@ -73,7 +77,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter's name, help and value, in the order that they are printed.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 24] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 26] {
         [
             ("samples_ingested", "Samples accepted.", self.samples.get()),
             ("histograms_ingested", "Native histograms accepted.", self.histograms.get()),
@@ -87,6 +91,12 @@ impl Counters {
                 self.dropped_histograms.get(),
             ),
             ("write_requests_malformed", "Write requests refused.", self.bad_requests.get()),
+            ("write_requests_put_off", "Write requests put off: no room, or too fast.", self.put_off.get()),
+            (
+                "exemplar_records_unlogged",
+                "Records of exemplars in memory alone until the next flush.",
+                self.exemplars_unlogged.get(),
+            ),
             ("wal_bytes_written", "Bytes written to the write-ahead log.", self.wal_bytes.get()),
             ("wal_syncs", "Syncs of the write-ahead log.", self.wal_syncs.get()),
             ("wal_errors", "Log segments given up after an error.", self.wal_errors.get()),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use vakt_wire::http::{CallError, Client};
 
 /// egress may be away this long without a sample missing: it restarts within seconds.
@@ -73,20 +73,33 @@ impl Forwarder {
     }
 }
 
+/// A request of the store's own that waits for egress.
+#[derive(Debug)]
+struct Waiting {
+    body: Vec<u8>,
+    samples: u64,
+    /// Whether it is durable here, once that is known.
+    durable: oneshot::Receiver<bool>,
+}
+
 /// What the store writes itself, on its way to egress. Clones are the same queue.
 #[derive(Clone, Debug)]
 pub struct Own {
-    queue: mpsc::Sender<(Vec<u8>, u64)>,
+    queue: mpsc::Sender<Waiting>,
     forwarder: Arc<Forwarder>,
 }
 
 impl Own {
     /// The queue, and the task that empties it and ends when the queue is dropped and empty.
     pub fn new(forwarder: Arc<Forwarder>) -> (Own, impl Future<Output = ()>) {
-        let (queue, mut waiting) = mpsc::channel::<(Vec<u8>, u64)>(OWN_WAITING_MAX);
+        let (queue, mut waiting) = mpsc::channel::<Waiting>(OWN_WAITING_MAX);
         let to = forwarder.clone();
         let pass_on = async move {
-            while let Some((body, samples)) = waiting.recv().await {
+            while let Some(Waiting { body, samples, durable }) = waiting.recv().await {
+                // What is not durable here is evaluated anew.
+                if !durable.await.unwrap_or(false) {
+                    continue;
+                }
                 while let Err(error) = to.hand_over(body.clone(), samples).await {
                     tracing::debug!(%error, "what rules record waits for egress");
                     tokio::time::sleep(TRY_AGAIN_AFTER).await;
@@ -96,9 +109,9 @@ impl Own {
         (Own { queue, forwarder }, pass_on)
     }
 
-    /// Hands a body of remote-write 1.0 over, packed by snappy, that is durable here.
-    pub fn hand_over(&self, body: Vec<u8>, samples: u64) {
-        if self.queue.try_send((body, samples)).is_err() {
+    /// Hands a body of remote-write 1.0 over, packed by snappy, which goes as soon as it is durable here.
+    pub fn hand_over(&self, body: Vec<u8>, samples: u64, durable: oneshot::Receiver<bool>) {
+        if self.queue.try_send(Waiting { body, samples, durable }).is_err() {
             self.forwarder.missed.fetch_add(samples, Ordering::Relaxed);
         }
     }

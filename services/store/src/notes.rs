@@ -1,10 +1,11 @@
-//! What is said about metrics and not measured: their descriptions, and exemplars. In memory alone: senders repeat
-//! descriptions every minute, and an exemplar points to a trace that is gone soon.
+//! What is said about metrics and not measured: their descriptions, in memory alone, since senders repeat them every
+//! minute; and exemplars, which are kept through a restart ([`crate::wal::exemplars`]).
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::ingest::Metadata;
 use crate::series::SeriesId;
@@ -50,6 +51,16 @@ pub struct Exemplar {
 pub struct Notes {
     families: Mutex<HashMap<String, About>>,
     exemplars: Mutex<VecDeque<Exemplar>>,
+    /// Exemplars came or went since they were kept last.
+    changed: AtomicBool,
+}
+
+impl Exemplar {
+    /// Whether it is small enough to be kept.
+    pub fn fits(&self) -> bool {
+        let bytes: usize = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        bytes <= EXEMPLAR_BYTES_MAX
+    }
 }
 
 impl Notes {
@@ -80,8 +91,7 @@ impl Notes {
         let mut kept = self.exemplars.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut taken = 0;
         for one in all {
-            let bytes: usize = one.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-            if bytes > EXEMPLAR_BYTES_MAX {
+            if !one.fits() {
                 continue;
             }
             taken += 1;
@@ -93,14 +103,44 @@ impl Notes {
                 kept.pop_front();
             }
             kept.push_back(one);
+            self.changed.store(true, Ordering::Relaxed);
         }
         taken
+    }
+
+    /// Takes back what was kept through a restart, oldest first; what is there twice is taken once.
+    pub fn restore(&self, all: Vec<Exemplar>) {
+        let mut seen = HashSet::new();
+        let mut kept: VecDeque<Exemplar> = VecDeque::new();
+        // The file with all of them holds what the segments after it hold, too.
+        for one in all.into_iter().rev() {
+            let what = (one.series, one.time, one.value.to_bits(), one.labels.clone());
+            if kept.len() < EXEMPLARS_MAX && seen.insert(what) {
+                kept.push_front(one);
+            }
+        }
+        self.changed.store(!kept.is_empty(), Ordering::Relaxed);
+        *self.exemplars.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = kept;
+    }
+
+    /// All exemplars, oldest first, when any came or went since the last call.
+    pub fn take_changed(&self) -> Option<Vec<Exemplar>> {
+        let changed = self.changed.swap(false, Ordering::Relaxed);
+        let kept = self.exemplars.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        changed.then(|| kept.iter().cloned().collect())
+    }
+
+    /// What [`Notes::take_changed`] gave could not be kept.
+    pub fn still_changed(&self) {
+        self.changed.store(true, Ordering::Relaxed);
     }
 
     /// Forgets the exemplars of these series (ascending) from `from` to `to`, both included.
     pub fn forget(&self, series: &[SeriesId], from: i64, to: i64) {
         let mut kept = self.exemplars.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = kept.len();
         kept.retain(|one| !(from..=to).contains(&one.time) || series.binary_search(&one.series).is_err());
+        self.changed.fetch_or(kept.len() < before, Ordering::Relaxed);
     }
 
     /// The exemplars of these series (ascending) from `from` to `to`, both included, in the order of their arrival.

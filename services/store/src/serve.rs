@@ -168,17 +168,25 @@ fn reload_on_hangup(rules: &Arc<Rules>, engine: &Arc<Engine>) -> Result<()> {
     Ok(())
 }
 
+/// Of the disk the log leaves this part free for writing memory to blocks; blocks leave four times as much ...
+const RESERVE_PART: u64 = 32;
+
+/// ... but no more than this, more than a window's block.
+const RESERVE_BYTES_MAX: u64 = 32 << 20;
+
 /// The engine's settings as the flags have them.
 fn settings(args: &Serve) -> Result<Settings> {
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
+    let disk_bytes = |size: Size| {
+        size.bytes(&args.data)
+            .with_context(|| format!("cannot tell how large the disk of {} is", args.data.display()))
+    };
     Ok(Settings {
         retention_ms: millis(args.retention),
         keep_rules: args.retention_of.clone(),
         tier_retention_ms: [args.retention_minutes, args.retention_hours].map(|time| time.map_or(0, millis)),
-        bytes_max: args
-            .retention_size
-            .bytes(&args.data)
-            .with_context(|| format!("cannot tell how large the disk of {} is", args.data.display()))?,
+        bytes_max: disk_bytes(args.retention_size)?,
+        reserve_bytes: (disk_bytes(Size::Percent(100))? / RESERVE_PART).min(RESERVE_BYTES_MAX),
         series_max: args.series_max,
         source: SourceLimits { series_max: args.source_series_max, rate_max: args.source_rate_max },
         window: args.window,

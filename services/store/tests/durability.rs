@@ -117,6 +117,70 @@ fn check_finds_every_block_good_after_a_run_and_names_a_damaged_one() {
     assert!(!good && said.contains("1 damaged") && said.contains("checksum"), "{said}");
 }
 
+#[test]
+fn exemplars_are_there_after_a_kill_whether_their_samples_are_in_the_log_or_in_blocks() {
+    let data = tempfile::tempdir().unwrap();
+    let start = || Store::start(data.path(), &["--web.enable-admin-api"]);
+    let write = |store: &Store, value: u64| {
+        assert_eq!(
+            store::post(store.port, "/api/v1/write", &store::exemplar_body(value)).unwrap().status,
+            204
+        );
+    };
+    let admin = |store: &Store, what: &str| {
+        let path = format!("/api/v1/admin/tsdb/{what}");
+        store::post(store.port, &path, b"").unwrap().status
+    };
+    let found = |store: &Store| -> Vec<String> {
+        let span = [("query", "e"), ("start", "0"), ("end", "2000000000")];
+        let (status, answer) = store.get("/api/v1/query_exemplars", &span);
+        assert_eq!(status, 200, "{answer}");
+        let all = answer["data"].as_array().unwrap().iter();
+        let all = all.flat_map(|one| one["exemplars"].as_array().unwrap().clone());
+        all.map(|one| one["labels"]["trace_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut store = start();
+    (1..=3).for_each(|value| write(&store, value));
+    store.kill();
+    let mut store = start();
+    assert_eq!(found(&store), ["1", "2", "3"]);
+    write(&store, 4);
+    // A snapshot writes memory to blocks.
+    assert_eq!(admin(&store, "snapshot"), 200);
+    write(&store, 5);
+    store.kill();
+    let beside = || {
+        let names = std::fs::read_dir(data.path().join("wal")).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| !name.ends_with(".wal"));
+        names.sort();
+        names
+    };
+    assert_eq!(beside().len(), 2, "{:?}", beside());
+    let mut store = start();
+    assert_eq!(found(&store), ["1", "2", "3", "4", "5"]);
+    assert_eq!(admin(&store, "snapshot"), 200);
+    assert!(store.terminate().success());
+    assert_eq!(beside(), ["exemplars"]);
+    let mut store = start();
+    assert_eq!(found(&store), ["1", "2", "3", "4", "5"]);
+    let (from, to) = (store::time_of(2), store::time_of(4));
+    assert_eq!(admin(&store, &format!("delete_series?match[]=e&start={from}&end={to}")), 204);
+    assert_eq!(found(&store), ["1", "5"]);
+    store.kill();
+    // What is broken costs what is in it, and nothing else.
+    let file = data.path().join("wal/exemplars");
+    let mut bytes = std::fs::read(&file).unwrap();
+    assert_eq!(found(&start()), ["1", "5"]);
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let store = start();
+    assert_eq!(found(&store), [""; 0]);
+    assert_eq!(store.vector("count_over_time(e[100y])"), [2.0]);
+}
+
 /// A copy of a pinned data directory.
 fn pinned(version: &str) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();

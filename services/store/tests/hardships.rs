@@ -9,7 +9,7 @@ mod store;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use store::{Store, exchange, post};
+use store::{Store, number, post};
 use vakt_wire::remote_write::{TimeSeries, encode};
 
 /// Series of a request of the flood.
@@ -45,12 +45,6 @@ fn calm(store: &Store, n: i64) -> bool {
     let labels = vec![label("__name__", "calm")];
     let one = TimeSeries { labels, samples: vec![(n as f64, BEGIN_MS + n * 1000)] };
     post(store.port, "/api/v1/write", &encode(&[one]).unwrap()).is_ok_and(|answer| answer.status == 204)
-}
-
-fn number(store: &Store, metric: &str) -> u64 {
-    let text = String::from_utf8(exchange(store.port, "GET", "/metrics", b"").unwrap().body).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {metric}")).parse().unwrap()
 }
 
 fn flood(series: u64, limit: u64) {

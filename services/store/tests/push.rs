@@ -5,9 +5,12 @@ mod store;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 
 use serde_json::json;
 use store::{Store, body};
+use vakt_store::ingest::WriteRequest;
 
 /// POST with headers; the status, the answer's head in small letters, and its body.
 fn push(store: &Store, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
@@ -91,10 +94,81 @@ fn otlp_answers_as_its_protocol_says() {
         assert!(answer.1.contains("content-type: application/x-protobuf"));
     }
     assert_eq!(store.vector("jobs_done_total @ 1700000001"), [7.0]);
-    let partly = push(&store, "/api/v1/otlp/v1/metrics", &[protobuf], &request(1));
-    assert!(partly.0 == 200 && said(&partly).contains("not of cumulative temporality"), "{partly:?}");
-    let json = push(&store, "/api/v1/otlp/v1/metrics", &[("content-type", "application/json")], b"{}");
-    assert_eq!(json.0, 415);
+    let path = "/api/v1/otlp/v1/metrics";
+    let partly = push(&store, path, &[protobuf], &request(3));
+    assert!(partly.0 == 200 && said(&partly).contains("is neither delta nor cumulative"), "{partly:?}");
+    let broken = push(&store, path, &[protobuf], b"\x0a\x05");
+    assert!(broken.0 == 400 && broken.2.starts_with(&[0x08, 3, 0x12]), "{broken:?}");
+    assert_eq!(push(&store, path, &[("content-type", "text/plain")], b"x").0, 415);
+}
+
+#[test]
+fn otlp_in_json_is_answered_in_json_and_its_deltas_add_up() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::start(data.path(), &[]);
+    let push = |metric: serde_json::Value, packed: bool| {
+        let body = json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric] }] }] }).to_string();
+        let body = if packed { gzip(body.as_bytes()) } else { body.into_bytes() };
+        let packing = if packed { "gzip" } else { "identity" };
+        let headers = [("content-type", "application/json"), ("content-encoding", packing)];
+        let answer = push(&store, "/api/v1/otlp/v1/metrics", &headers, &body);
+        assert!(answer.1.contains("content-type: application/json"), "{}", answer.1);
+        (answer.0, serde_json::from_slice::<serde_json::Value>(&answer.2).unwrap())
+    };
+    let sum = |from: u64, to: u64, more: i64| {
+        let nano = |seconds: u64| format!("{}", (1_700_000_000 + seconds) * 1_000_000_000);
+        let point =
+            json!({ "startTimeUnixNano": nano(from), "timeUnixNano": nano(to), "asInt": more.to_string() });
+        let sum = json!({ "aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [point] });
+        json!({ "name": "jobs.done", "sum": sum })
+    };
+    let whole = json!({ "partialSuccess": {} });
+    assert_eq!(push(sum(0, 10, 5), false), (200, whole.clone()));
+    assert_eq!(push(sum(10, 20, 7), true), (200, whole.clone()));
+    // The answer was lost, so it is sent again.
+    assert_eq!(push(sum(10, 20, 7), true), (200, whole));
+    assert_eq!(store.vector("jobs_done_total @ 1700000021"), [12.0]);
+    assert_eq!(store.vector("increase(jobs_done_total[30s] @ 1700000021) > bool 0"), [1.0]);
+    let (status, answer) = push(sum(5, 15, 1), false);
+    let said = "metric jobs_done_total: a delta point is not newer than the one before it";
+    let expected = json!({ "partialSuccess": { "rejectedDataPoints": "1", "errorMessage": said } });
+    assert_eq!((status, answer), (200, expected));
+    let (status, answer) = push(json!({ "name": 5 }), false);
+    assert_eq!((status, &answer["code"]), (400, &json!(3)));
+    assert!(answer["message"].as_str().unwrap().contains("5 is no value of name"), "{answer}");
+}
+
+#[test]
+fn after_a_restart_deltas_count_from_zero_as_a_counter_does_that_was_reset() {
+    let data = tempfile::tempdir().unwrap();
+    let point = |from: u64, to: u64, more: u64| {
+        let nano = |seconds: u64| format!("{}", (1_700_000_000 + seconds) * 1_000_000_000);
+        let point = json!({ "startTimeUnixNano": nano(from), "timeUnixNano": nano(to), "asInt": more });
+        let sum = json!({ "aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [point] });
+        let metric = json!({ "name": "c", "sum": sum });
+        json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric] }] }] }).to_string()
+    };
+    let send = |store: &Store, body: String| {
+        let json = [("content-type", "application/json")];
+        assert_eq!(push(store, "/opentelemetry/v1/metrics", &json, body.as_bytes()).0, 200);
+    };
+    let mut store = Store::start(data.path(), &[]);
+    send(&store, point(0, 10, 3));
+    send(&store, point(10, 20, 4));
+    store.kill();
+    let store = Store::start(data.path(), &[]);
+    // More than before the restart, so that without the zero it would look like a step of one.
+    send(&store, point(20, 30, 8));
+    let (_, answer) = store.get("/api/v1/query", &[("query", "c_total[1m]"), ("time", "1700000030")]);
+    let values = json!([
+        [1_700_000_000.001, "0"],
+        [1_700_000_010, "3"],
+        [1_700_000_020, "7"],
+        [1_700_000_020.001, "0"],
+        [1_700_000_030, "8"]
+    ]);
+    assert_eq!(answer["data"]["result"][0]["values"], values);
+    assert_eq!(store.vector("resets(c_total[1m] @ 1700000030)"), [1.0]);
 }
 
 #[test]
@@ -128,4 +202,65 @@ fn a_source_at_its_limits_is_told_so_and_named_in_metrics() {
     let metrics = String::from_utf8(metrics).unwrap();
     let line = "vakt_store_source_samples_dropped_series_total{source=\"127.0.0.1\"} 3";
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
+}
+
+/// An egress that takes everything, and tells what it was given: the target and the body.
+fn egress(socket: &std::path::Path) -> mpsc::Receiver<(String, Vec<u8>)> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let (given, taken) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+            let (head, start) = loop {
+                let read = stream.read(&mut buffer).unwrap();
+                bytes.extend_from_slice(&buffer[..read]);
+                if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                    break (String::from_utf8_lossy(&bytes[..end]).to_lowercase(), end + 4);
+                }
+                assert!(read > 0, "no head");
+            };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let mut body = bytes[start..].to_vec();
+            let have = body.len();
+            body.resize(length.parse().unwrap(), 0);
+            stream.read_exact(&mut body[have..]).unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+            let target = head.split(' ').nth(1).unwrap().to_owned();
+            if given.send((target, body)).is_err() {
+                return;
+            }
+        }
+    });
+    taken
+}
+
+#[test]
+fn what_the_store_refuses_does_not_go_on_to_engines_elsewhere() {
+    let data = tempfile::tempdir().unwrap();
+    let socket = data.path().join("egress.sock");
+    let taken = egress(&socket);
+    let to = format!("unix:{}", socket.display());
+    let store = Store::start(data.path(), &["--source-series-max", "2", "--forward", &to]);
+    let onward = || {
+        let (target, body) = taken.recv().unwrap();
+        let mut unpacked = snap::raw::Decoder::new().decompress_vec(&body).unwrap();
+        let mut request = WriteRequest::default();
+        request.read_remote_write(&mut unpacked).unwrap();
+        (target, request.frames.len(), request.samples.clone())
+    };
+    let sent = |series: u64, value: u64| push(&store, "/api/v1/write", &[], &body(0, series, value)).0;
+    assert_eq!(sent(5, 1), 400);
+    let time = 1_700_000_001_000;
+    assert_eq!(onward(), ("/api/v1/write?samples=2".into(), 2, vec![(time, 1.0), (time, 1.0)]));
+    assert_eq!(sent(2, 2), 204);
+    let later = (time + 1000, 2.0);
+    assert_eq!(onward(), ("/api/v1/write?samples=2".into(), 2, vec![later, later]));
+    // A time that no store of ours takes.
+    let text = format!("m{{n=\"0\",writer=\"0\"}} 5 {}\nm{{n=\"0\",writer=\"0\"}} 6 {time}\n", i64::MAX);
+    assert_eq!(push(&store, "/api/v1/import/prometheus", &[], text.as_bytes()).0, 400);
+    assert_eq!(onward(), ("/api/v1/write?samples=1".into(), 1, vec![(time, 6.0)]));
+    // Nothing of this is stored, so nothing goes on.
+    assert_eq!(push(&store, "/api/v1/import/prometheus", &[], b"other 1\n").0, 400);
+    assert_eq!(sent(1, 3), 204);
+    assert_eq!(onward(), ("/api/v1/write?samples=1".into(), 1, vec![(time + 2000, 3.0)]));
 }

@@ -132,7 +132,7 @@ fn start_reader(program: &Path, room: &Path, from: u16) -> (Sender, u16) {
         .arg(format!("--config.file={}", room.join("reader.yml").display()))
         .arg(format!("--storage.tsdb.path={}", room.join("reader").display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .args(["--enable-feature=native-histograms", "--log.level=warn"]);
+        .args(["--enable-feature=native-histograms,promql-experimental-functions", "--log.level=warn"]);
     (Sender(command.stdout(Stdio::null()).spawn().unwrap()), port)
 }
 
@@ -159,6 +159,18 @@ fn fill(store: &Store) {
         })
         .collect();
     assert_eq!(post(store.port, "/api/v1/write", &encode(&all).unwrap()).unwrap().status, 204);
+    // Series to choose from, some of them with values past what one byte can count.
+    let chosen: Vec<TimeSeries> = (0..200)
+        .map(|n| TimeSeries {
+            labels: vec![
+                label("__name__", "r"),
+                label("long", &"x".repeat(if n % 10 == 0 { 254 + n } else { n })),
+                label("n", &n.to_string()),
+            ],
+            samples: vec![(n as f64, BASE_MS + 15_999_000)],
+        })
+        .collect();
+    assert_eq!(post(store.port, "/api/v1/write", &encode(&chosen).unwrap()).unwrap().status, 204);
     for value in (1..=150).chain(10..=60) {
         let body = store::histogram_body(if value % 2 == 0 { "h" } else { "g" }, value);
         assert_eq!(post(store.port, "/api/v1/write", &body).unwrap().status, 204);
@@ -213,10 +225,26 @@ fn check_read(program: &Path) {
             assert!(own.len() == read.len() && own.iter().zip(&read).all(close), "{query}: {own:?} {read:?}");
         }
     }
+    // Of many series both choose the same by their labels.
+    for query in ["limit_ratio(0.3, r)", "limit_ratio(-0.7, r)"] {
+        let chosen = |port: u16| {
+            let answer = ask(port, query);
+            let mut all: Vec<String> =
+                answer.as_array().unwrap().iter().map(|one| one["metric"].to_string()).collect();
+            all.sort();
+            all
+        };
+        let own = chosen(store.port);
+        assert!(own.len() > 30 && own.len() < 170, "{query}: {}", own.len());
+        assert_eq!(own, chosen(reader), "{query}");
+    }
     // What Prometheus counts for itself: each was answered by a stream.
     let text = String::from_utf8(exchange(reader, "GET", "/metrics", b"").unwrap().body).unwrap();
     let counted = text.lines().find(|line| {
         line.starts_with("prometheus_remote_read_client_queries_total{") && line.contains("\"chunked\"")
     });
-    assert!(counted.is_some_and(|line| line.ends_with(" 8") && line.contains("code=\"200\"")), "{counted:?}");
+    assert!(
+        counted.is_some_and(|line| line.ends_with(" 10") && line.contains("code=\"200\"")),
+        "{counted:?}"
+    );
 }

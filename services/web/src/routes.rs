@@ -13,7 +13,7 @@ pub enum Access {
     Visitor,
     /// Who is signed in; others are sent to the sign-in page.
     SignedIn,
-    /// Programs with a token of this scope; and who is signed in, for GET.
+    /// Programs with a token of this scope; and who is signed in, for GET, and for [`Endpoint::StoreAdmin`] by a form.
     Program(Scope),
 }
 
@@ -64,6 +64,8 @@ pub enum Endpoint {
     Sbom,
     /// Passed on to the store.
     Store,
+    /// Likewise, for who administers the box: deletions, snapshots, rule files.
+    StoreAdmin,
     /// Passed on to the log service.
     Log,
 }
@@ -71,7 +73,7 @@ pub enum Endpoint {
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// GET (which is HEAD as well) or POST.
+    /// GET (which is HEAD as well), POST or PUT.
     pub verb: Verb,
     /// The path; `{}` stands for one segment.
     pub pattern: &'static str,
@@ -88,6 +90,8 @@ pub enum Verb {
     Get,
     /// POST.
     Post,
+    /// PUT, which Prometheus takes for POST where its API changes something.
+    Put,
 }
 
 const fn get(pattern: &'static str, access: Access, endpoint: Endpoint) -> Route {
@@ -98,7 +102,12 @@ const fn post(pattern: &'static str, access: Access, endpoint: Endpoint) -> Rout
     Route { verb: Verb::Post, pattern, access, endpoint }
 }
 
+const fn put(pattern: &'static str, access: Access, endpoint: Endpoint) -> Route {
+    Route { verb: Verb::Put, pattern, access, endpoint }
+}
+
 const METRICS_READ: Access = Access::Program(Scope::MetricsRead);
+const METRICS_ADMIN: Access = Access::Program(Scope::MetricsAdmin);
 const LOGS_READ: Access = Access::Program(Scope::LogsRead);
 const UPDATE_READ: Access = Access::Program(Scope::UpdateRead);
 const CONFIG_READ: Access = Access::Program(Scope::ConfigRead);
@@ -142,6 +151,15 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/metadata", METRICS_READ, Endpoint::Store),
     get("/api/v1/status/buildinfo", METRICS_READ, Endpoint::Store),
     post("/api/v1/write", Access::Program(Scope::MetricsWrite), Endpoint::Store),
+    post("/api/v1/otlp/v1/metrics", Access::Program(Scope::MetricsWrite), Endpoint::Store),
+    post("/api/v1/admin/tsdb/delete_series", METRICS_ADMIN, Endpoint::StoreAdmin),
+    put("/api/v1/admin/tsdb/delete_series", METRICS_ADMIN, Endpoint::StoreAdmin),
+    post("/api/v1/admin/tsdb/clean_tombstones", METRICS_ADMIN, Endpoint::StoreAdmin),
+    put("/api/v1/admin/tsdb/clean_tombstones", METRICS_ADMIN, Endpoint::StoreAdmin),
+    post("/api/v1/admin/tsdb/snapshot", METRICS_ADMIN, Endpoint::StoreAdmin),
+    put("/api/v1/admin/tsdb/snapshot", METRICS_ADMIN, Endpoint::StoreAdmin),
+    post("/-/reload", METRICS_ADMIN, Endpoint::StoreAdmin),
+    put("/-/reload", METRICS_ADMIN, Endpoint::StoreAdmin),
     get("/select/logsql/query", LOGS_READ, Endpoint::Log),
     post("/select/logsql/query", LOGS_READ, Endpoint::Log),
     get("/select/logsql/hits", LOGS_READ, Endpoint::Log),
@@ -175,6 +193,7 @@ pub fn find(method: &Method, path: &str) -> Found {
     let wanted = match *method {
         Method::GET | Method::HEAD => Some(Verb::Get),
         Method::POST => Some(Verb::Post),
+        Method::PUT => Some(Verb::Put),
         _ => None,
     };
     let mut there = false;
@@ -223,6 +242,9 @@ mod tests {
         assert_eq!(to(Method::GET, "/host/"), "nowhere");
         assert_eq!(to(Method::GET, "/host/a/b"), "nowhere");
         assert_eq!(to(Method::GET, "/api/v1/label/job/values"), "Store job");
+        assert_eq!(to(Method::PUT, "/api/v1/admin/tsdb/snapshot"), "StoreAdmin ");
+        assert_eq!(to(Method::GET, "/-/reload"), "wrong method");
+        assert_eq!(to(Method::PUT, "/api/v1/write"), "wrong method");
         assert_eq!(to(Method::DELETE, "/logs"), "wrong method");
         assert_eq!(to(Method::POST, "/logs"), "wrong method");
         assert_eq!(to(Method::GET, "/nothing"), "nowhere");
@@ -244,9 +266,20 @@ mod tests {
             let passed_on = match route.endpoint {
                 Endpoint::Config | Endpoint::Updates | Endpoint::Reset => api,
                 Endpoint::Backup | Endpoint::Restore => api,
+                Endpoint::StoreAdmin => true,
                 endpoint => matches!(endpoint, Endpoint::Store | Endpoint::Log | Endpoint::Sbom),
             };
             assert_eq!(passed_on, matches!(route.access, Access::Program(_)), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_the_store_has_a_scope_of_its_own_and_is_never_read() {
+        for route in ROUTES {
+            let admin = route.pattern.contains("/admin/") || route.pattern == "/-/reload";
+            assert_eq!(admin, route.endpoint == Endpoint::StoreAdmin, "{route:?}");
+            assert_eq!(admin, route.access == METRICS_ADMIN, "{route:?}");
+            assert!(!admin || route.verb != Verb::Get, "{route:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `/metrics`: the store about itself, in Prometheus' text format.
 
 use std::fmt::Write;
+use std::sync::PoisonError;
 
 use hyper::StatusCode;
 use vakt_wire::http::{Response, text};
@@ -15,6 +16,10 @@ impl Api {
             one(&mut out, &format!("vakt_store_{name}_total"), "counter", help, value);
         }
         let levels = self.engine.levels();
+        let deltas = {
+            let deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+            (deltas.len() as u64, deltas.bytes() as u64)
+        };
         for (name, help, value) in [
             ("series", "Series known.", levels.series),
             ("label_pairs", "Different label pairs.", levels.label_pairs),
@@ -27,6 +32,8 @@ impl Api {
             ("deletions_waiting", "Deletions that may have samples in blocks.", levels.deletions),
             ("wal_waiting_bytes", "Bytes that wait for the log.", levels.wal_waiting),
             ("forward_missed_samples", "Samples that egress was away for.", self.missed()),
+            ("delta_streams", "Series whose delta points are added up.", deltas.0),
+            ("delta_stream_bytes", "Bytes of memory for them.", deltas.1),
             ("catalog_up", "Whether the catalog is open.", u64::from(self.catalog.is_ok())),
         ] {
             one(&mut out, &format!("vakt_store_{name}"), "gauge", help, value);

@@ -21,6 +21,7 @@ mod remote_read;
 mod rules;
 mod status;
 mod write;
+mod written;
 
 use std::sync::{Arc, Mutex};
 
@@ -31,6 +32,7 @@ use vakt_wire::http::{Handler, Request, Response, error, text};
 use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::forward::Forwarder;
+use crate::ingest::Deltas;
 use crate::rules::Rules;
 
 use permission::Area;
@@ -51,6 +53,8 @@ pub struct Api {
     catalog: Result<Arc<Catalog>, String>,
     /// The memory of the request that is being read; reading never waits, so one is enough.
     intake: Mutex<write::Intake>,
+    /// What delta points amount to; taken after `intake`.
+    deltas: Mutex<Deltas>,
     queries: Arc<Semaphore>,
     catalog_calls: Arc<Semaphore>,
     admin_calls: Arc<Semaphore>,
@@ -73,6 +77,7 @@ impl Api {
             engine,
             catalog: catalog.map(Arc::new),
             intake: Mutex::default(),
+            deltas: Mutex::default(),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             catalog_calls: Arc::new(Semaphore::new(CATALOG_CALLS_MAX)),
             admin_calls: Arc::new(Semaphore::new(ADMIN_CALLS_MAX)),

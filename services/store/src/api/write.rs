@@ -8,28 +8,20 @@
 use std::sync::PoisonError;
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::sync::oneshot;
 use vakt_wire::form::pairs;
-use vakt_wire::http::{Peer, Request, Response, empty, full, read, text};
+use vakt_wire::http::{CallError, Peer, Request, Response, read};
 
 use super::Api;
+use super::written::Voice;
 use crate::engine::{Report, WriteError};
 use crate::ingest::body::{BodyError, PACKED_BYTES_MAX, Packing};
-use crate::ingest::{CsvForm, RequestError, TextForm, WriteRequest, onward};
-use crate::protobuf::put_varint;
+use crate::ingest::{CsvForm, Deltas, RequestError, TextForm, WriteRequest, onward};
 use crate::wal::WalError;
 
 /// The memory of an unusually large request is given back above this many samples, or bytes.
 const KEPT_SAMPLES_MAX: usize = 100_000;
 const KEPT_BYTES_MAX: usize = 4 << 20;
-
-/// What remote-write 2.0 must be told about what was written.
-const WRITTEN: [HeaderName; 3] = [
-    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
-    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
-    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
-];
 
 /// What takes samples. The two last are where VictoriaMetrics has OTLP.
 pub(super) const PATHS: [&str; 6] = [
@@ -53,7 +45,23 @@ enum Refusal {
     #[error(transparent)]
     Malformed(#[from] RequestError),
     #[error(transparent)]
+    Body(vakt_wire::http::BodyError),
+    #[error(transparent)]
     Later(#[from] WriteError),
+    #[error(transparent)]
+    Onward(#[from] CallError),
+    #[error("the write-ahead log ended")]
+    Ended,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Form(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::Malformed(_) | Refusal::Body(_) => StatusCode::BAD_REQUEST,
+            Refusal::Later(_) | Refusal::Onward(_) | Refusal::Ended => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
 }
 
 impl From<BodyError> for Refusal {
@@ -78,19 +86,22 @@ pub(super) enum Form {
     RemoteWrite,
     RemoteWrite2,
     Otlp,
+    OtlpJson,
     Text(TextForm),
     Csv(CsvForm),
 }
 
 impl Form {
-    /// OTLP has a JSON form too, which is not taken.
+    /// OTLP has a form in protobuf and one in JSON.
     fn of_otlp(kind: Option<&str>) -> Result<Form, Refusal> {
-        let protobuf = kind.is_none_or(|kind| kind.split(';').next() == Some("application/x-protobuf"));
-        let want = "send application/x-protobuf";
-        if protobuf {
-            Ok(Form::Otlp)
-        } else {
-            Err(Refusal::Form(format!("content-type {kind:?} is not taken; {want}")))
+        let name = kind.unwrap_or("application/x-protobuf").split(';').next().unwrap_or_default().trim();
+        match name.to_ascii_lowercase().as_str() {
+            "application/x-protobuf" => Ok(Form::Otlp),
+            "application/json" => Ok(Form::OtlpJson),
+            _ => {
+                let want = "send application/x-protobuf or application/json";
+                Err(Refusal::Form(format!("content-type {name:?} is not taken; {want}")))
+            }
         }
     }
 
@@ -144,11 +155,12 @@ impl Form {
         }
     }
 
-    fn read(&self, intake: &mut Intake) -> Result<(), RequestError> {
+    fn read(&self, intake: &mut Intake, deltas: &mut Deltas) -> Result<(), RequestError> {
         match self {
             Form::RemoteWrite => intake.request.read_remote_write(&mut intake.unpacked),
             Form::RemoteWrite2 => intake.request.read_remote_write2(&intake.unpacked),
-            Form::Otlp => intake.request.read_otlp(&intake.unpacked),
+            Form::Otlp => intake.request.read_otlp(&intake.unpacked, deltas),
+            Form::OtlpJson => intake.request.read_otlp_json(&intake.unpacked, deltas),
             Form::Text(form) => intake.request.read_text(&intake.unpacked, form),
             Form::Csv(form) => intake.request.read_csv(&intake.unpacked, form),
         }
@@ -166,41 +178,30 @@ impl Api {
             _ => Form::of_otlp(kind),
         };
         let absent = if path == "/api/v1/write" { Packing::Snappy } else { Packing::Plain };
-        match form {
-            Ok(form) => self.take_in(request, form, absent).await,
-            Err(refusal) => self.refuse(&refusal),
+        let form = match form {
+            Ok(form) => form,
+            Err(refusal) => return self.refuse(&refusal, Voice::of(path, None)),
+        };
+        let voice = Voice::of(path, Some(&form));
+        match self.take_in(request, &form, absent).await {
+            Ok(report) => voice.acknowledged(&report),
+            Err(refusal) => self.refuse(&refusal, voice),
         }
     }
 
     /// Takes a body of this form; `absent` is its packing when it names none.
-    async fn take_in(&self, request: Request, form: Form, absent: Packing) -> Response {
-        let packing = match Packing::of(request.header("content-encoding"), absent) {
-            Ok(packing) => packing,
-            Err(error) => return self.refuse(&error.into()),
-        };
+    async fn take_in(&self, request: Request, form: &Form, absent: Packing) -> Result<Report, Refusal> {
+        let packing = Packing::of(request.header("content-encoding"), absent)?;
         let source = source_of(request.peer);
-        let body = match read(request.body, PACKED_BYTES_MAX).await {
-            Ok(body) => body,
-            Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
-        };
-        let taken = self.take(&body, &form, packing, &source);
+        let body = read(request.body, PACKED_BYTES_MAX).await.map_err(Refusal::Body)?;
+        let taken = self.take(&body, form, packing, &source);
         drop(body);
-        let (report, durable, onward) = match taken {
-            Ok(taken) => taken,
-            Err(refusal) => return self.refuse(&refusal),
-        };
-        let outcome = durable.await;
-        if let (Ok(Ok(())), Some(forwarder), Some((body, samples))) = (&outcome, &self.forwarder, onward)
-            && let Err(error) = forwarder.hand_over(body, samples).await
-        {
-            return later(&error);
+        let (report, durable, onward) = taken?;
+        durable.await.map_err(|_| Refusal::Ended)?.map_err(WriteError::from)?;
+        if let (Some(forwarder), Some((body, samples))) = (&self.forwarder, onward) {
+            forwarder.hand_over(body, samples).await?;
         }
-        match outcome {
-            Ok(Ok(())) if form == Form::Otlp => partial_success(&report),
-            Ok(Ok(())) => acknowledged(&report),
-            Ok(Err(error)) => later(&error),
-            Err(_) => later(&"the write-ahead log ended"),
-        }
+        Ok(report)
     }
 
     /// Reads and takes a request; nothing here waits.
@@ -211,44 +212,53 @@ impl Api {
         packing: Packing,
         source: &str,
     ) -> Result<(Report, Durable, Option<Onward>), Refusal> {
+        // A body that would be put off is not read: deltas would be added up for nothing.
+        self.engine.admits()?;
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         packing.unpack(body, &mut intake.unpacked)?;
-        form.read(&mut intake)?;
+        {
+            let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+            deltas.at(self.engine.now());
+            form.read(&mut intake, &mut deltas)?;
+        }
         let (sender, durable) = oneshot::channel();
         // The receiver is gone when the client is; its samples are stored all the same.
         let report =
             self.engine.write(&intake.request, source, Box::new(move |outcome| drop(sender.send(outcome))));
-        let onward = self
-            .forwarder
-            .as_ref()
-            .filter(|_| !intake.request.is_empty())
-            .map(|_| onward_of(&intake.request, body, form, packing));
+        let onward = match &report {
+            Ok(report) if self.forwarder.is_some() && report.stored() > 0 => {
+                Some(onward_of(&intake.request, report, body, form, packing))
+            }
+            _ => None,
+        };
         if intake.request.capacity() > KEPT_SAMPLES_MAX || intake.unpacked.capacity() > KEPT_BYTES_MAX {
             *intake = Intake::default();
         }
         Ok((report?, durable, onward))
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response {
-        let status = match refusal {
-            Refusal::Form(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
-            Refusal::Later(_) => return later(refusal),
-        };
-        self.engine.counters().bad_requests.add(1);
-        text(status, format!("{refusal}\n"))
+    fn refuse(&self, refusal: &Refusal, voice: Voice) -> Response {
+        let status = refusal.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(reason = %refusal, "write is put off");
+        } else {
+            self.engine.counters().bad_requests.add(1);
+        }
+        voice.refused(status, &refusal.to_string())
     }
 }
 
-/// What goes on to engines elsewhere: a body of remote-write 1.0, as it came where it is one.
-fn onward_of(request: &WriteRequest, body: &[u8], form: &Form, packing: Packing) -> Onward {
-    let body = if *form == Form::RemoteWrite && packing == Packing::Snappy {
+/// What goes on to engines elsewhere: a body of remote-write 1.0 with what was stored, as it came where it is one and all was.
+fn onward_of(request: &WriteRequest, report: &Report, body: &[u8], form: &Form, packing: Packing) -> Onward {
+    let body = if *form == Form::RemoteWrite && packing == Packing::Snappy && report.dropped == 0 {
         body.to_vec()
     } else {
-        // Labels that cannot be read were refused while they were read.
-        onward::encode(request).unwrap_or_default()
+        let part =
+            onward::encode_part(request, |series| report.has_series(series), |time| report.has_time(time));
+        // Labels that cannot be read are not stored.
+        part.unwrap_or_default()
     };
-    (body, request.len() as u64)
+    (body, report.stored())
 }
 
 /// Who sends, as limits tell sources apart: an address, or a service of this box.
@@ -259,53 +269,20 @@ fn source_of(peer: Peer) -> String {
     }
 }
 
-fn acknowledged(report: &Report) -> Response {
-    let mut response = match &report.reason {
-        None => {
-            let mut response = hyper::Response::new(empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
-        Some(reason) => {
-            let (stored, dropped) = (report.accepted + report.histograms, report.dropped);
-            text(StatusCode::BAD_REQUEST, format!("{stored} samples stored, {dropped} dropped: {reason}\n"))
-        }
-    };
-    for (name, count) in WRITTEN.into_iter().zip([report.accepted, report.histograms, report.exemplars]) {
-        response.headers_mut().insert(name, HeaderValue::from(count));
-    }
-    response
-}
-
-/// OTLP's answer: the message ExportMetricsServiceResponse, empty when all was stored.
-fn partial_success(report: &Report) -> Response {
-    let mut message = Vec::new();
-    if let Some(reason) = &report.reason {
-        // Field 1 of it: 1 rejected points, 2 why.
-        let mut partial = vec![0x08];
-        put_varint(report.dropped, &mut partial);
-        partial.push(0x12);
-        put_varint(reason.len() as u64, &mut partial);
-        partial.extend_from_slice(reason.as_bytes());
-        message.push(0x0a);
-        put_varint(partial.len() as u64, &mut message);
-        message.extend_from_slice(&partial);
-    }
-    let mut response = hyper::Response::new(full(message));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    response
-}
-
-fn later(reason: &dyn std::fmt::Display) -> Response {
-    tracing::warn!(%reason, "write is put off");
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn otlp_is_taken_in_protobuf_and_in_json() {
+        let check = |kind, expected: Option<Form>| {
+            assert_eq!(Form::of_otlp(kind).ok(), expected, "{kind:?}");
+        };
+        check(None, Some(Form::Otlp));
+        check(Some("application/x-protobuf; charset=utf-8"), Some(Form::Otlp));
+        check(Some("Application/JSON; charset=utf-8"), Some(Form::OtlpJson));
+        check(Some("text/plain"), None);
+    }
 
     #[test]
     fn the_content_type_says_which_version_it_is() {

@@ -25,8 +25,8 @@ const INLINE_BYTES_MAX: usize = 16;
 /// Times (not columns) remembered to be shared; at 8 bytes each 4 MiB. Past it the memory starts anew.
 const SHARED_TIMES_MAX: usize = 512 << 10;
 
-/// A block under construction. Dropping it without [`BlockWriter::finish`] leaves a `.tmp` file that
-/// the next start removes.
+/// A block under construction. Dropping it without [`BlockWriter::finish`] removes its `.tmp` file, whose room others need
+/// when it was given up on a full disk; what a crash leaves is removed by the next start.
 pub struct BlockWriter {
     disk: Arc<dyn Disk>,
     name: BlockName,
@@ -38,6 +38,16 @@ pub struct BlockWriter {
     index: IndexWriter,
     footer: Footer,
     columns: Columns,
+    finished: bool,
+}
+
+impl Drop for BlockWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            // The next start tries again.
+            let _ = self.disk.remove(&self.name.path_unfinished());
+        }
+    }
 }
 
 /// The time columns that rows may refer to, by the times they hold.
@@ -73,7 +83,8 @@ impl BlockWriter {
         };
         let (index, columns) = (IndexWriter::default(), Columns::default());
         let buffer = header(base).to_vec();
-        Ok(BlockWriter { disk, name, file, buffer, written: 0, base, effort, index, footer, columns })
+        let (written, finished) = (0, false);
+        Ok(BlockWriter { disk, name, file, buffer, written, base, effort, index, footer, columns, finished })
     }
 
     /// Adds the samples of one series; nothing when there are none. A series is added once.
@@ -169,6 +180,7 @@ impl BlockWriter {
         self.write()?;
         self.file.sync()?;
         self.disk.rename(&self.name.path_unfinished(), &self.name.path())?;
+        self.finished = true;
         self.disk.sync_folder(FOLDER)
     }
 

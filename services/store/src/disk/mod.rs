@@ -4,12 +4,14 @@
 //! Names are relative to the data directory, with `/` between a folder and a file.
 
 mod real;
+mod room;
 #[cfg(test)]
 pub mod simulated;
 
 use std::io;
 
 pub use real::RealDisk;
+pub use room::{Bell, Room};
 
 /// A directory tree that can be made durable.
 pub trait Disk: Send + Sync {
@@ -34,6 +36,8 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
+    /// Bytes that may still be written.
+    fn free(&self) -> io::Result<u64>;
     /// Whether a write was refused for lack of room since this was asked last.
     fn take_full(&self) -> bool;
 }

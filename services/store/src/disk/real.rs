@@ -98,6 +98,11 @@ impl Disk for RealDisk {
         noted(&self.full, File::open(self.root.join(folder))?.sync_all())
     }
 
+    fn free(&self) -> io::Result<u64> {
+        let all = rustix::fs::statvfs(&self.root)?;
+        Ok(all.f_bavail.saturating_mul(all.f_frsize))
+    }
+
     fn take_full(&self) -> bool {
         self.full.swap(false, Ordering::Relaxed)
     }

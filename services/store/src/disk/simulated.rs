@@ -27,6 +27,13 @@ struct State {
     full: bool,
 }
 
+impl State {
+    fn free(&self) -> u64 {
+        let used: usize = self.names.values().map(|content| content.lock().unwrap().bytes.len()).sum();
+        self.room.map_or(u64::MAX, |room| room.saturating_sub(used) as u64)
+    }
+}
+
 /// The disk. Clones are the same disk.
 #[derive(Clone, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
@@ -48,8 +55,7 @@ impl SimulatedDisk {
 
     fn check_room(&self, more: usize) -> io::Result<()> {
         let mut state = self.state();
-        let used: usize = state.names.values().map(|content| content.lock().unwrap().bytes.len()).sum();
-        if state.room.is_some_and(|room| used + more > room) {
+        if more as u64 > state.free() {
             state.full = true;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -186,6 +192,10 @@ impl Disk for SimulatedDisk {
         state.durable.retain(|name, _| !name.starts_with(&prefix));
         state.durable.extend(now.into_iter().filter(|(name, _)| name.starts_with(&prefix)));
         Ok(())
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(self.state().free())
     }
 
     fn take_full(&self) -> bool {

@@ -50,6 +50,10 @@ impl Engine {
             return Ok(());
         }
         let up_to = self.flush_all()?;
+        // Before the deletion is committed: an exemplar that a crash brings back would be there for good.
+        let ids = self.lock().registry.select(matchers);
+        self.notes.forget(&ids, from, to);
+        self.keep_exemplars()?;
         let one = Deletion { up_to, from, to, at: self.now(), matchers: matchers.to_vec() };
         let mut more = self.lock().deletions.and(one.clone())?;
         more.log_up_to = self.log_in_blocks();
@@ -60,7 +64,6 @@ impl Engine {
         let stale = state.take_stale_tiers(&one, &ids);
         let files: Vec<Arc<Block>> = state.blocks.iter().chain(&state.tiers).cloned().collect();
         drop(state);
-        self.notes.forget(&ids, from, to);
         self.remove_files(&stale)?;
         self.forget_whole(ids, &one, &files);
         self.counters.deletions.add(1);

@@ -11,6 +11,7 @@ use crate::block::{Block, BlockError, BlockName, BlockWriter};
 use crate::codec::Effort;
 use crate::hot::Hot;
 use crate::series::SeriesId;
+use crate::wal::exemplars;
 
 impl Engine {
     /// Freezes the hot window, when it holds anything and no other is on its way. Returns whether one
@@ -59,6 +60,10 @@ impl Engine {
             Some(frozen) => (frozen.hot.clone(), frozen.number, frozen.segments_up_to),
             None => return Ok(()),
         };
+        // Before the blocks say that the log is not needed, nor what stands beside it.
+        if let Err(error) = self.keep_exemplars() {
+            tracing::warn!(%error, "exemplars are kept in memory alone until the next flush");
+        }
         let mut ids: Vec<SeriesId> = hot.series().iter().map(|series| series.id).collect();
         ids.sort_unstable();
         let mut names = Vec::new();
@@ -84,6 +89,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Writes all exemplars of memory to their file, when any came or went since.
+    pub(super) fn keep_exemplars(&self) -> io::Result<()> {
+        let Some(all) = self.notes.take_changed() else { return Ok(()) };
+        let state = self.lock();
+        let keys = all.iter().map(|one| (one.series, state.registry.key(one.series).to_vec())).collect();
+        drop(state);
+        exemplars::store(&*self.disk, &all, &keys).inspect_err(|_| self.notes.still_changed())
+    }
+
     /// Writes the samples of one partition. Returns whether there were any.
     fn write_partition(
         &self,
@@ -106,7 +120,6 @@ impl Engine {
             }
         }
         if writer.is_empty() {
-            self.disk.remove(&name.path_unfinished())?;
             return Ok(false);
         }
         writer.finish()?;

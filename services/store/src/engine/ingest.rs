@@ -6,7 +6,7 @@ use crate::histogram::Histogram;
 use crate::ingest::{Frame, Observed, WriteRequest};
 use crate::notes::Exemplar;
 use crate::series::{LabelError, RegistryFull, SeriesId, canonical};
-use crate::wal::{Done, RecordBuilder, WalError};
+use crate::wal::{Done, RecordBuilder, WalError, exemplars};
 
 /// The first millisecond of the year 1: what RFC 3339 can write. Times before it are nonsense.
 const TIME_MIN: i64 = -62_135_596_800_000;
@@ -39,15 +39,34 @@ pub struct Report {
     pub accepted: u64,
     /// Native histograms that are stored, likewise.
     pub histograms: u64,
-    /// Exemplars that are kept, in memory alone.
+    /// Exemplars that are kept, and durable when `done` says so as far as there was room for them.
     pub exemplars: u64,
     /// Not stored.
     pub dropped: u64,
     /// Why the first of them was dropped.
     pub reason: Option<String>,
+    /// Indexes of the series of which nothing is stored, ascending.
+    pub(crate) refused: Vec<usize>,
+    /// The oldest time that is stored.
+    pub(crate) oldest: i64,
 }
 
 impl Report {
+    /// Samples of both kinds that are stored.
+    pub fn stored(&self) -> u64 {
+        self.accepted + self.histograms
+    }
+
+    /// Whether the series of this index in the request is stored, as far as its times are.
+    pub fn has_series(&self, index: usize) -> bool {
+        self.refused.binary_search(&index).is_err()
+    }
+
+    /// Whether samples of this time are stored, as far as their series are.
+    pub fn has_time(&self, time: i64) -> bool {
+        (self.oldest..=TIME_MAX).contains(&time)
+    }
+
     fn drop(&mut self, samples: usize, reason: impl std::fmt::Display) {
         self.dropped += samples as u64;
         if self.reason.is_none() {
@@ -67,6 +86,24 @@ enum SeriesError {
 }
 
 impl Engine {
+    /// Whether a write would be taken at this moment.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn admits(&self) -> Result<(), WriteError> {
+        let bytes = self.lock().hot.bytes();
+        let full = bytes > 2 * self.settings.window_bytes_max;
+        let admitted =
+            if full { Err(WriteError::Full { bytes }) } else { self.wal.room().map_err(Into::into) };
+        if admitted.is_err() {
+            self.counters.put_off.add(1);
+        }
+        if full {
+            self.room.bell.ring();
+        }
+        admitted
+    }
+
     /// Takes the samples of a request; they are seen by queries at once. `done` is called, on another
     /// thread or on this one, when they are durable or the log has failed.
     ///
@@ -74,19 +111,15 @@ impl Engine {
     /// [`WriteError`] when nothing was taken; `done` is not called then. Samples that break a rule are
     /// no error: the [`Report`] counts them and the rest is stored. `source` is who sends, for its limits.
     pub fn write(&self, request: &WriteRequest, source: &str, done: Done) -> Result<Report, WriteError> {
-        self.wal.room()?;
+        self.admits()?;
         let oldest = self.now().saturating_sub(self.keep.longest_ms()).max(TIME_MIN);
-        let mut report = Report::default();
+        let mut report = Report { oldest, ..Report::default() };
         let mut record = RecordBuilder::with_capacity(request.samples.len() * RECORD_BYTES_PER_SAMPLE);
         let mut state = self.lock();
-        if state.hot.bytes() > 2 * self.settings.window_bytes_max {
-            self.bell.notify_one();
-            return Err(WriteError::Full { bytes: state.hot.bytes() });
-        }
         state.segment = state.segment.max(self.wal.usable_from());
         let mut allowance = state.sources.enter(source, self.started.elapsed());
         let mut noted = request.exemplars.iter().peekable();
-        let mut exemplars = Vec::new();
+        let mut observed = Vec::new();
         for (index, frame) in request.frames.iter().enumerate() {
             let samples = &request.samples[frame.samples.clone()];
             let histograms = &request.histograms[frame.histograms.clone()];
@@ -99,7 +132,7 @@ impl Engine {
                     }
                     self.counters.dropped_time.add(expired as u64);
                     while let Some(one) = noted.next_if(|one| one.frame <= index) {
-                        exemplars.extend((one.frame == index).then(|| exemplar(id, one)));
+                        observed.extend((one.frame == index).then(|| exemplar(id, one)));
                     }
                 }
                 Err(error) => {
@@ -109,6 +142,7 @@ impl Engine {
                         SeriesError::Source(_) => &self.counters.dropped_source,
                     };
                     counter.add(count);
+                    report.refused.push(index);
                     report.drop(count as usize, error);
                 }
             }
@@ -119,12 +153,14 @@ impl Engine {
             done(Ok(()));
         } else {
             // Under the lock: the log must see records in the order in which they name series.
-            self.wal.append(state.segment, record.finish(), done);
+            let fitting = observed.iter().filter(|one| one.fits());
+            let noted = exemplars::record(fitting.map(|one| (state.registry.key(one.series), one)));
+            self.wal.append(state.segment, record.finish(), noted, done);
             if self.window_due(&state) {
-                self.bell.notify_one();
+                self.room.bell.ring();
             }
         }
-        report.exemplars = self.notes.observe(exemplars);
+        report.exemplars = self.notes.observe(observed);
         self.notes.describe(&request.metadata);
         self.counters.samples.add(report.accepted);
         self.counters.histograms.add(report.histograms);
@@ -133,6 +169,13 @@ impl Engine {
             report.drop(*refused as usize, reason);
         }
         Ok(report)
+    }
+
+    /// Whether memory should become blocks now: a window is due or on its way, or the disk has little room.
+    pub(super) fn is_due(&self) -> bool {
+        let state = self.lock();
+        let pressed = self.room.is_pressed() && !state.hot.is_empty();
+        pressed || state.frozen.is_some() || self.window_due(&state)
     }
 
     pub(super) fn window_due(&self, state: &State) -> bool {

@@ -1,4 +1,4 @@
-//! The background thread: flushes windows that are due, merges, expires.
+//! The background thread: flushes windows that are due, makes room, merges, expires.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Expiry is looked at this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// After a failed flush or merge the next try comes this much later: a full disk takes a while to empty.
+/// After a failed flush or merge the next try comes this much later, or as soon as room was made.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The running thread. Stop it with [`Maintenance::stop`].
@@ -37,7 +37,7 @@ impl Maintenance {
     /// Ends the thread after the flush it is in; a merge is given up.
     pub fn stop(self) {
         self.engine.stopping.store(true, Ordering::Relaxed);
-        self.engine.bell.notify_all();
+        self.engine.room.bell.ring();
         if self.thread.join().is_err() {
             tracing::error!("the maintenance thread had panicked");
         }
@@ -53,38 +53,31 @@ fn run(engine: &Engine) {
     let mut not_before = Instant::now();
     let mut expire_at = Instant::now();
     while !engine.stopping.load(Ordering::Relaxed) {
-        let state = engine.lock();
-        let due = engine.window_due(&state);
-        // The timeout's outcome does not matter: everything is looked at again.
-        let state = if due && Instant::now() >= not_before {
-            state
-        } else {
-            engine.bell.wait_timeout(state, LOOK_EVERY).unwrap_or_else(std::sync::PoisonError::into_inner).0
-        };
-        let due = engine.window_due(&state) || state.frozen.is_some();
-        drop(state);
-        let now = Instant::now();
-        if now < not_before {
-            continue;
+        if Instant::now() < not_before || !engine.is_due() {
+            engine.room.bell.wait(LOOK_EVERY);
         }
-        if due {
+        let (now, due) = (Instant::now(), engine.is_due());
+        if due && now >= not_before {
             if let Err(error) = engine.flush() {
                 tracing::error!(%error, "cannot write a block; its samples stay in memory and in the log");
                 not_before = now + RETRY_AFTER;
             }
             vakt_wire::heap::trim();
         }
-        if now >= expire_at {
-            expire_at = now + EXPIRE_EVERY;
-            if let Err(error) = engine.expire() {
-                tracing::error!(%error, "cannot delete an expired block");
-            }
-        }
         match engine.make_room() {
             // What failed for it may be tried at once.
             Ok(true) => not_before = now,
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "cannot make room on a full disk"),
+        }
+        if now < not_before {
+            continue;
+        }
+        if now >= expire_at {
+            expire_at = now + EXPIRE_EVERY;
+            if let Err(error) = engine.expire() {
+                tracing::error!(%error, "cannot delete an expired block");
+            }
         }
         if !due && let Err(error) = tidy(engine) {
             tracing::warn!(%error, "merge did not happen");

@@ -73,9 +73,16 @@ impl Engine {
             let blocks: Vec<_> =
                 state.blocks.iter().filter(|block| block.name.partition == partition).cloned().collect();
             let sizes: Vec<u64> = blocks.iter().map(|block| block.samples()).collect();
+            let bytes = |part: &[Arc<Block>]| part.iter().map(|block| block.file_bytes()).sum::<u64>();
+            if let Some(range) = plan(&sizes) {
+                // On a disk with little room only the newest are merged, or none: old data does not go for that.
+                let mut starts = range.start..=range.end - MERGE_BLOCKS_MIN;
+                let start = starts.find(|start| self.room.holds(bytes(&blocks[*start..range.end])))?;
+                return Some(blocks[start..range.end].to_vec());
+            }
             let is_over = Partitions::span(partition).1 < now;
-            let last = || (is_over && is_settled && is_worth_one(&sizes)).then_some(0..sizes.len());
-            plan(&sizes).or_else(last).map(|range| blocks[range].to_vec())
+            (is_over && is_settled && is_worth_one(&sizes) && self.room.holds(bytes(&blocks)))
+                .then_some(blocks)
         })
     }
 
@@ -109,7 +116,7 @@ impl Engine {
             writer.add(&key, &samples)?;
         }
         if writer.is_empty() {
-            self.disk.remove(&name.path_unfinished())?;
+            drop(writer);
             return self.replace(parts, None);
         }
         writer.finish()?;

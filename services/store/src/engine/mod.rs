@@ -25,6 +25,8 @@ mod merge;
 mod open;
 mod partition;
 mod retention;
+#[cfg(test)]
+mod room_tests;
 mod select;
 mod snapshots;
 mod sources;
@@ -38,13 +40,13 @@ mod tiering;
 mod trimming;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::block::{Block, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::deletions::Deletions;
-use crate::disk::Disk;
+use crate::disk::{Disk, Room};
 use crate::hot::Hot;
 use crate::notes::Notes;
 use crate::series::Registry;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub tier_buckets_min: i64,
     /// Bytes of blocks past which the oldest ones go.
     pub bytes_max: u64,
+    /// Bytes of the disk that are kept free for writing memory to blocks ([`Room`]); 0 for none.
+    pub reserve_bytes: u64,
     /// Series that the store takes. At some 350 bytes a series in memory (10 labels, by the
     /// sizes of the parts) the default of 1,000,000 needs 350 MB; the appliance gives less in its manifest.
     pub series_max: usize,
@@ -106,6 +110,7 @@ impl Default for Settings {
             tier_worth: 30,
             tier_buckets_min: 48,
             bytes_max: u64::MAX,
+            reserve_bytes: 0,
             series_max: 1_000_000,
             source: SourceLimits { series_max: 500_000, rate_max: 1_000_000 },
             window: Duration::from_secs(30 * 60),
@@ -164,8 +169,8 @@ pub struct Engine {
     deleting: Mutex<()>,
     /// What queries decoded, for the next ones.
     decoded: Decoded,
-    /// Rung when a window is due.
-    bell: Condvar,
+    /// Room on the disk, and the bell that is rung when a window is due or room is short.
+    room: Arc<Room>,
     stopping: AtomicBool,
 }
 

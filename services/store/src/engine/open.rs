@@ -1,7 +1,7 @@
 //! Opening: what a start finds on the disk, and what it does about what is broken.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 use std::time::Instant;
 
 use super::sources::Sources;
@@ -9,11 +9,11 @@ use super::{Clock, Engine, Keep, Settings, State};
 use crate::block::{self, Block, BlockError, BlockName, Decoded};
 use crate::counters::Counters;
 use crate::deletions::file;
-use crate::disk::Disk;
+use crate::disk::{Disk, Room};
 use crate::hot::Hot;
 use crate::notes::Notes;
 use crate::series::Registry;
-use crate::wal::{self, Replayed, Wal};
+use crate::wal::{self, Replayed, Wal, exemplars};
 
 /// Why the store cannot start. Damage is no reason: it is set aside, counted and logged.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ impl Engine {
         let in_blocks = in_blocks.max(deletions.log_up_to);
         opened.log =
             wal::replay(&*disk, in_blocks, &mut registry, &mut hot).map_err(cannot("read the log"))?;
+        let notes = Notes::default();
+        let known = exemplars::load(&*disk, in_blocks, |key| registry.find(key));
+        notes.restore(known.map_err(cannot("read the exemplars"))?);
         let newest_flush = blocks.iter().map(|block| block.name.last).max().unwrap_or(0);
         let next_flush = newest_flush.max(deletions.newest_flush()) + 1;
         let (tiers, blocks): (Vec<_>, Vec<_>) =
@@ -86,10 +89,12 @@ impl Engine {
             tiers,
             deletions: Arc::new(deletions),
         };
-        let wal = Wal::start(disk.clone(), counters.clone()).map_err(cannot("start the log's thread"))?;
-        let (bell, stopping) = (Condvar::new(), AtomicBool::new(false));
+        let room = Arc::new(Room::new(disk.clone(), settings.reserve_bytes));
+        let wal = Wal::start(disk.clone(), counters.clone(), room.clone())
+            .map_err(cannot("start the log's thread"))?;
+        let stopping = AtomicBool::new(false);
         let keep = Keep { rules: settings.keep_rules.clone(), otherwise_ms: settings.retention_ms };
-        let (notes, started, state) = (Notes::default(), Instant::now(), Mutex::new(state));
+        let (started, state) = (Instant::now(), Mutex::new(state));
         let [flushing, work, deleting] = [(); 3].map(Mutex::new);
         let decoded = Decoded::default();
         let engine = Engine {
@@ -106,7 +111,7 @@ impl Engine {
             flushing,
             work,
             deleting,
-            bell,
+            room,
             stopping,
         };
         engine.finish_deletions().map_err(cannot("finish what was deleted"))?;

@@ -39,25 +39,37 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes the oldest snapshot, or when there is none the oldest block, when a write has found no room since the last call. Says whether it did.
+    /// Removes the oldest snapshots, and when there is none the oldest blocks: one at least when a write has found no room
+    /// since the last call, and more until four times the reserve is free ([`crate::disk::Room`]). Says whether it did.
     ///
     /// # Errors
     /// As the disk says.
     pub fn make_room(&self) -> io::Result<bool> {
-        if !self.disk.take_full() {
-            return Ok(false);
+        let refused = self.disk.take_full();
+        let mut missing = self.room.missing();
+        if refused || missing > 0 {
+            // Segments that a flush has made needless may still be on their way out.
+            self.wal.settle();
+            missing = self.room.missing();
         }
-        // First what holds on to the room of blocks that go.
-        if self.remove_oldest_snapshot()? {
-            return Ok(true);
+        let mut made = false;
+        while missing > 0 || (refused && !made) {
+            // First what holds on to the room of blocks that go.
+            if self.remove_oldest_snapshot()? {
+                missing = self.room.missing();
+            } else {
+                let Some(oldest) = take_oldest(&mut self.lock()) else { break };
+                self.counters.blocks_dropped_full.add(1);
+                missing = missing.saturating_sub(oldest.file_bytes());
+                self.remove(&[oldest], "the disk is full; the oldest block is deleted")?;
+            }
+            made = true;
         }
-        let Some(oldest) = take_oldest(&mut self.lock()) else {
+        self.room.look_again();
+        if !made && (refused || self.room.is_short()) {
             tracing::error!("the disk is full, and no block is left to delete");
-            return Ok(false);
-        };
-        self.counters.blocks_dropped_full.add(1);
-        self.remove(&[oldest], "the disk is full; the oldest block is deleted")?;
-        Ok(true)
+        }
+        Ok(made)
     }
 
     /// How long a tier is kept: never shorter than the samples that it is made of.

@@ -120,8 +120,11 @@ impl Engine {
                 .collect();
             let covered = |tier: &Tier| state.tier(partition, *tier).map_or(0, |block| block.name.last);
             let up_to = plan(&parts, tiers.iter().map(covered).min()?, over, self.settings.tier_samples_min)?;
-            let blocks = blocks.into_iter().filter(|block| block.name.last <= up_to).cloned();
-            Some((blocks.collect(), tiers))
+            let blocks: Vec<_> =
+                blocks.into_iter().filter(|block| block.name.last <= up_to).cloned().collect();
+            // Tiers have less than half of what they are made of, else they are not worth it.
+            let bytes: u64 = blocks.iter().map(|block| block.file_bytes()).sum();
+            self.room.holds(bytes / 2).then_some((blocks, tiers))
         })
     }
 
@@ -158,9 +161,7 @@ impl Engine {
             }
         }
         for (_, name, writer) in writers {
-            if writer.is_empty() {
-                self.disk.remove(&name.path_unfinished())?;
-            } else {
+            if !writer.is_empty() {
                 writer.finish()?;
                 self.put_tier(name, false)?;
             }
@@ -189,7 +190,7 @@ impl Engine {
         }
         self.counters.cleaned.add(1);
         if writer.is_empty() {
-            self.disk.remove(&name.path_unfinished())?;
+            drop(writer);
             self.lock().tiers.retain(|other| other.name != name);
             return Ok(self.remove_files(std::slice::from_ref(tier))?);
         }

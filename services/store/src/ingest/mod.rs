@@ -5,7 +5,7 @@
 //! | remote-write 1.0 | [`remote_write`] |
 //! | remote-write 2.0 | [`remote_write2`] |
 //! | native histograms of both | [`histogram`] |
-//! | OTLP metrics | [`otlp`] |
+//! | OTLP metrics, in protobuf and JSON | [`otlp`] |
 //! | Prometheus' text and OpenMetrics | [`text`] |
 //! | CSV | [`csv`] |
 //! | packed bodies | [`body`] |
@@ -26,5 +26,6 @@ mod request;
 mod text;
 
 pub use csv::CsvForm;
+pub use otlp::Deltas;
 pub use request::{Frame, Metadata, Observed, RequestError, WriteRequest};
 pub use text::TextForm;

@@ -9,8 +9,20 @@ use crate::protobuf::{ProtobufError, put_varint, zigzag};
 /// # Errors
 /// [`ProtobufError`] when a series' labels are broken: such a series is not stored either.
 pub fn encode(request: &WriteRequest) -> Result<Vec<u8>, ProtobufError> {
+    encode_part(request, |_| true, |_| true)
+}
+
+/// The packed body of the series, by their index, and the times that are wanted.
+///
+/// # Errors
+/// As [`encode`], for series that are wanted.
+pub fn encode_part(
+    request: &WriteRequest,
+    series_wanted: impl Fn(usize) -> bool,
+    time_wanted: impl Fn(i64) -> bool,
+) -> Result<Vec<u8>, ProtobufError> {
     let (mut all, mut series, mut inner) = (Vec::new(), Vec::new(), Vec::new());
-    for frame in &request.frames {
+    for (_, frame) in request.frames.iter().enumerate().filter(|(index, _)| series_wanted(*index)) {
         series.clear();
         for (name, value) in request.labels(frame)? {
             inner.clear();
@@ -18,18 +30,23 @@ pub fn encode(request: &WriteRequest) -> Result<Vec<u8>, ProtobufError> {
             bytes(2, value, &mut inner);
             bytes(1, &inner, &mut series);
         }
-        for (time, value) in &request.samples[frame.samples.clone()] {
+        let labels_end = series.len();
+        let samples = &request.samples[frame.samples.clone()];
+        for (time, value) in samples.iter().filter(|(time, _)| time_wanted(*time)) {
             inner.clear();
             fixed(1, *value, &mut inner);
             number(2, time.cast_unsigned(), &mut inner);
             bytes(2, &inner, &mut series);
         }
-        for (time, value) in &request.histograms[frame.histograms.clone()] {
+        let histograms = &request.histograms[frame.histograms.clone()];
+        for (time, value) in histograms.iter().filter(|(time, _)| time_wanted(*time)) {
             inner.clear();
             histogram(*time, value, &mut inner);
             bytes(4, &inner, &mut series);
         }
-        bytes(1, &series, &mut all);
+        if series.len() > labels_end {
+            bytes(1, &series, &mut all);
+        }
     }
     // Fails past 4 GiB alone; a request has 32 MiB of labels and 3 million samples.
     Ok(snap::raw::Encoder::new().compress_vec(&all).unwrap_or_default())

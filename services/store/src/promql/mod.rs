@@ -17,7 +17,7 @@ mod functions;
 mod kahan;
 mod limits;
 mod matching;
-mod native;
+pub(crate) mod native;
 mod notes;
 mod placement;
 mod range;
@@ -26,6 +26,7 @@ pub mod syntax;
 #[cfg(test)]
 mod tests;
 mod value;
+mod xxhash;
 
 pub use eval::{Outcome, evaluate, parse};
 pub use limits::{QUERY_BYTES_MAX, QueryError};

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use super::alert::{Alert, Cause, State, advance, restored};
 use super::template::{Scope, Series};
 use super::{Group, Health, Rule, RuleKind, RuleState};
@@ -212,16 +214,19 @@ fn store(place: &Place, state: &mut RuleState, samples: Vec<Sample>, now: i64) -
     if request.is_empty() {
         return Ok(());
     }
-    // Labels that cannot be read were refused while they were put together.
-    let onward = place.onward.clone().map(|own| (own, onward::encode(&request).unwrap_or_default()));
-    let count = request.len() as u64;
+    let (sender, durable) = oneshot::channel();
     // Nobody waits: what a kill takes is evaluated anew.
-    let done: Done = Box::new(move |durable| {
-        if let (Ok(()), Some((own, body))) = (durable, onward) {
-            own.hand_over(body, count);
-        }
+    let done: Done = Box::new(move |outcome| {
+        // Without egress nobody listens.
+        let _ = sender.send(outcome.is_ok());
     });
     let report = place.engine.write(&request, "rules", done).map_err(|error| error.to_string())?;
+    if let (Some(own), 1..) = (&place.onward, report.stored()) {
+        let part =
+            onward::encode_part(&request, |series| report.has_series(series), |time| report.has_time(time));
+        // Labels that cannot be read are not stored.
+        own.hand_over(part.unwrap_or_default(), report.stored(), durable);
+    }
     match report.reason {
         Some(reason) => Err(format!("{} samples were not stored: {reason}", report.dropped)),
         None => Ok(()),

@@ -8,6 +8,7 @@
 //! so to each waiting writer (group commit). After a failed write or sync a segment is never touched
 //! again: the kernel may have dropped its pages (fsyncgate), so the next record goes to a new one.
 
+pub mod exemplars;
 mod record;
 mod replay;
 mod writer;

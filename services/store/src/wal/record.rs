@@ -155,17 +155,24 @@ impl RecordBuilder {
     pub fn finish(self) -> Vec<u8> {
         let mut count = Vec::with_capacity(4);
         put_varint(self.count, &mut count);
-        let length = count.len() + self.series.len() + self.samples.len();
-        let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + length);
-        record.extend_from_slice(&(length as u32).to_le_bytes());
-        record.extend_from_slice(&[0; 4]);
-        record.extend_from_slice(&count);
-        record.extend_from_slice(&self.series);
-        record.extend_from_slice(&self.samples);
-        let crc = checksum(&record[..4], &record[RECORD_HEADER_BYTES..]);
-        record[4..8].copy_from_slice(&crc.to_le_bytes());
-        record
+        frame_parts(&[&count, &self.series, &self.samples])
     }
+}
+
+/// A record with this payload.
+pub fn frame(payload: &[u8]) -> Vec<u8> {
+    frame_parts(&[payload])
+}
+
+fn frame_parts(parts: &[&[u8]]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + length);
+    record.extend_from_slice(&(length as u32).to_le_bytes());
+    record.extend_from_slice(&[0; 4]);
+    parts.iter().for_each(|part| record.extend_from_slice(part));
+    let crc = checksum(&record[..4], &record[RECORD_HEADER_BYTES..]);
+    record[4..8].copy_from_slice(&crc.to_le_bytes());
+    record
 }
 
 /// The checksum covers the length too, so that a tail of zeros is no record.

@@ -112,6 +112,13 @@ impl Drop for Store {
     }
 }
 
+/// A number that a store tells about itself.
+pub fn number(store: &Store, metric: &str) -> u64 {
+    let text = String::from_utf8(exchange(store.port, "GET", "/metrics", b"").unwrap().body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {metric}")).parse().unwrap()
+}
+
 /// The status and output of `vakt-store check`.
 pub fn check(data: &Path) -> (bool, String) {
     let output =
@@ -165,9 +172,32 @@ pub fn histogram_body(series: &str, value: u64) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&body).unwrap()
 }
 
+/// A write request: one sample of `e` with an exemplar, both with `value` and at its time.
+pub fn exemplar_body(value: u64) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let time = |number: u8| {
+        let (mut left, mut bytes) = (START_MS + value * STEP_MS, vec![number << 3]);
+        while left >= 0x80 {
+            bytes.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        bytes.push(left as u8);
+        bytes
+    };
+    let double = |number: u8| [&[number << 3 | 1][..], &(value as f64).to_le_bytes()].concat();
+    let label =
+        |name: &str, value: &str| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+    let sample = field(2, &[double(1), time(2)].concat());
+    let exemplar = field(3, &[label("trace_id", &value.to_string()), double(2), time(3)].concat());
+    let body = field(1, &[label("__name__", "e"), sample, exemplar].concat());
+    snap::raw::Encoder::new().compress_vec(&body).unwrap()
+}
+
 /// An answer.
 pub struct Answer {
     pub status: u16,
+    /// Status line and headers, in lower case.
+    pub head: String,
     pub body: Vec<u8>,
 }
 
@@ -193,7 +223,7 @@ pub fn exchange(port: u16, method: &str, path: &str, body: &[u8]) -> std::io::Re
     let body = bytes[end + 4..].to_vec();
     let body =
         if head.contains("transfer-encoding: chunked") { unchunked(&body).ok_or_else(broken)? } else { body };
-    Ok(Answer { status: status.ok_or_else(broken)?, body })
+    Ok(Answer { status: status.ok_or_else(broken)?, head, body })
 }
 
 /// The body out of its chunks (RFC 9112, 7.1).

@@ -58,6 +58,7 @@ pub fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::MetricsRead => "metrics:read",
         Scope::MetricsWrite => "metrics:write",
+        Scope::MetricsAdmin => "metrics:admin",
         Scope::LogsRead => "logs:read",
         Scope::LogsWrite => "logs:write",
         Scope::UpdateRead => "update:read",
@@ -120,6 +121,8 @@ mod tests {
             (Some("Bearer writer"), MetricsWrite, Ok("agent")),
             (Some("Bearer writer"), LogsWrite, Ok("agent")),
             (Some("Bearer writer"), MetricsRead, scope("agent")),
+            (Some("Bearer reader"), MetricsAdmin, scope("grafana")),
+            (Some("Bearer writer"), MetricsAdmin, scope("agent")),
             (Some("Bearer writer"), LogsRead, scope("agent")),
             (Some("Bearer other"), MetricsRead, Err(Refusal::Unknown)),
             (Some("Bearer "), MetricsRead, Err(Refusal::Unknown)),

@@ -71,6 +71,8 @@ pub struct Backends {
     pub raw_store: Client,
     /// See `raw_store`.
     pub raw_log: Client,
+    /// The store, for what may write every block of it anew.
+    pub admin_store: Client,
 }
 
 impl Backends {
@@ -89,6 +91,7 @@ impl Backends {
             egress: egress::Egress(client(&sockets.egress)),
             raw_store: Client::unix(&sockets.store).within(API_WITHIN),
             raw_log: Client::unix(&sockets.log).within(API_WITHIN),
+            admin_store: Client::unix(&sockets.store).within(ADMIN_WITHIN),
         }
     }
 }
@@ -97,6 +100,8 @@ impl Backends {
 const PAGE_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// A program's query may take this long to its first byte: the services' own limit, and a little.
 const API_WITHIN: std::time::Duration = std::time::Duration::from_secs(35);
+/// Cleaning up after deletions may write every block anew, which takes minutes on a slow disk.
+const ADMIN_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 
 fn client(socket: &std::path::Path) -> Client {
     Client::unix(socket).within(PAGE_WITHIN)

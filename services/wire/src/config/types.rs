@@ -131,6 +131,9 @@ pub enum Scope {
     /// Push metrics.
     #[serde(rename = "metrics:write")]
     MetricsWrite,
+    /// Delete series, take snapshots of the store and have its rule files read anew.
+    #[serde(rename = "metrics:admin")]
+    MetricsAdmin,
     /// Query logs.
     #[serde(rename = "logs:read")]
     LogsRead,

@@ -1,7 +1,7 @@
 //! Data points of histograms: classic ones with bounds, and exponential ones.
 
 use super::points::{exemplars, millis, recorded};
-use super::{Attributes, Metric, wrong};
+use super::{Amount, Attributes, Metric, Stamp, wrong};
 use crate::histogram::{Buckets, EXACT_MAX, Histogram, SCHEMA_MAX, SCHEMA_MIN};
 use crate::ingest::request::{RequestError, WriteRequest};
 use crate::protobuf::{Fields, ProtobufError, Value, unzigzag, varint};
@@ -19,7 +19,9 @@ const GAP_MAX: i32 = 2;
 /// What both kinds of points begin with.
 #[derive(Default)]
 struct Head {
-    time: i64,
+    /// Nanoseconds.
+    start: u64,
+    time: u64,
     count: u64,
     sum: Option<f64>,
     flags: u64,
@@ -29,13 +31,18 @@ impl Head {
     /// Takes a field that both have; whether it was one.
     fn take(&mut self, number: u64, field: Value<'_>) -> bool {
         match (number, field) {
-            (3, Value::Fixed64(nanoseconds)) => self.time = millis(nanoseconds),
+            (2, Value::Fixed64(nanoseconds)) => self.start = nanoseconds,
+            (3, Value::Fixed64(nanoseconds)) => self.time = nanoseconds,
             (4, Value::Fixed64(count)) => self.count = count,
             (5, Value::Fixed64(bits)) => self.sum = Some(f64::from_bits(bits)),
             (10, Value::Varint(flags)) => self.flags = flags,
             _ => return false,
         }
         true
+    }
+
+    fn stamp<'a>(&self, message: &'a [u8]) -> Stamp<'a> {
+        Stamp { start: self.start, time: self.time, message }
     }
 }
 
@@ -56,22 +63,32 @@ impl WriteRequest {
                 (number, field) => drop(head.take(number, field)),
             }
         }
-        metric.seen(head.time);
         let attributes = Attributes::read(point, 9)?;
-        let put =
-            |request: &mut WriteRequest, value: f64| request.float(head.time, recorded(value, head.flags));
-        if let Some(sum) = head.sum {
+        let amount = Amount::Classic { bounds, counts, count: head.count, sum: head.sum };
+        let Some(total) = metric.total(self, &attributes, head.stamp(point), head.flags, amount) else {
+            return Ok(());
+        };
+        let Amount::Classic { bounds, counts, count: all, sum } = total.amount else { return Ok(()) };
+        let time = millis(head.time);
+        metric.seen(time);
+        let put = |request: &mut WriteRequest, value: f64| {
+            if let Some(zero) = total.begins {
+                request.float(zero, 0.0)?;
+            }
+            request.float(time, recorded(value, head.flags))
+        };
+        if let Some(sum) = sum {
             metric.begin(self, "_sum", &attributes, None)?;
             put(self, sum)?;
         }
         metric.begin(self, "_count", &attributes, None)?;
-        put(self, head.count as f64)?;
+        put(self, all as f64)?;
         let (mut below, mut noted) = (0u64, exemplars(point, 8)?);
         noted.sort_by(|a, b| a.value.total_cmp(&b.value));
         let mut noted = noted.into_iter().peekable();
         let ends = bounds.iter().zip(&counts).map(|(bits, count)| (f64::from_bits(*bits), Some(*count)));
         for (bound, count) in ends.chain([(f64::INFINITY, None)]) {
-            below = count.map_or(head.count, |count| below.saturating_add(count));
+            below = count.map_or(all, |count| below.saturating_add(count));
             let le = if bound == f64::INFINITY { "+Inf".to_owned() } else { bound.to_string() };
             metric.begin(self, "_bucket", &attributes, Some(("le", le)))?;
             put(self, below as f64)?;
@@ -104,8 +121,6 @@ impl WriteRequest {
                 (number, field) => drop(head.take(number, field)),
             }
         }
-        metric.seen(head.time);
-        metric.begin(self, "", &Attributes::read(point, 1)?, None)?;
         if histogram.zero_threshold <= 0.0 {
             histogram.zero_threshold = ZERO_THRESHOLD;
         }
@@ -129,11 +144,20 @@ impl WriteRequest {
         (histogram.positive, histogram.negative) = (positive, negative);
         histogram.count = head.count as f64;
         histogram.sum = recorded(head.sum.unwrap_or(0.0), head.flags);
+        let attributes = Attributes::read(point, 1)?;
+        let amount = Amount::Native(Box::new(histogram));
+        let Some(total) = metric.total(self, &attributes, head.stamp(point), head.flags, amount) else {
+            return Ok(());
+        };
+        let Amount::Native(histogram) = total.amount else { return Ok(()) };
+        let (mut histogram, time) = (*histogram, millis(head.time));
+        metric.seen(time);
+        metric.begin(self, "", &attributes, None)?;
         if histogram.sum.to_bits() == STALE_NAN {
             // A marker says nothing but its time.
             histogram = Histogram { sum: histogram.sum, integer: true, ..Histogram::default() };
         }
-        self.histogram(head.time, histogram)?;
+        self.histogram(time, histogram)?;
         for exemplar in exemplars(point, 11)? {
             self.exemplar(exemplar.time, exemplar.value, exemplar.labels);
         }

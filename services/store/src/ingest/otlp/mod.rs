@@ -3,10 +3,14 @@
 //!
 //! Sums and gauges become floats, histograms classic ones, exponential histograms native ones, summaries quantiles. What
 //! a resource is called becomes `job` and `instance`, its other attributes the series `target_info`. Sums and histograms
-//! of delta temporality are refused: counters here are cumulative.
+//! of delta temporality are added up ([`Deltas`]): counters here are cumulative.
+//!
+//! JSON is turned into protobuf first ([`json`]).
 
 mod attributes;
+mod deltas;
 mod histograms;
+mod json;
 mod names;
 mod points;
 
@@ -15,14 +19,17 @@ use std::collections::BTreeMap;
 use super::request::{Metadata, RequestError, WriteRequest, text};
 use crate::protobuf::{Fields, ProtobufError, Value};
 use attributes::Attributes;
+pub use deltas::Deltas;
+use deltas::{Amount, Stamp, Total};
 use names::Kind;
 
 fn wrong(part: &'static str) -> impl FnOnce(ProtobufError) -> RequestError {
     move |source| RequestError::Protobuf { form: "OTLP metrics", part, source }
 }
 
-/// Field number of a temporality, and its value for cumulative points.
+/// Field number of a temporality, and its values.
 const TEMPORALITY: u64 = 2;
+const DELTA: u64 = 1;
 const CUMULATIVE: u64 = 2;
 
 /// Where metrics come from.
@@ -40,7 +47,10 @@ struct Target {
 struct Metric<'a> {
     /// Its name here.
     name: String,
+    kind: Kind,
     target: &'a mut Target,
+    /// Where its points are added up, when they are deltas.
+    deltas: Option<&'a mut Deltas>,
 }
 
 impl Metric<'_> {
@@ -60,6 +70,40 @@ impl Metric<'_> {
         request.begin(labels.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 
+    /// What a point amounts to: itself, or with the deltas before it. `None` when it was refused, and counted.
+    fn total(
+        &mut self,
+        request: &mut WriteRequest,
+        point: &Attributes,
+        stamp: Stamp<'_>,
+        flags: u64,
+        amount: Amount,
+    ) -> Option<Total> {
+        let Some(deltas) = &mut self.deltas else { return Some(Total { amount, begins: None }) };
+        let mut key = vec![self.kind as u8];
+        let identity = self.target.identity.iter().map(|(name, value)| (*name, value.as_str()));
+        let own = [("", self.name.as_str())].into_iter();
+        for (name, value) in own.chain(identity).chain(point.labels()) {
+            // No text has such a byte.
+            for part in [name.as_bytes(), &[0xff], value.as_bytes(), &[0xff]] {
+                key.extend_from_slice(part);
+            }
+        }
+        if flags & points::NO_RECORDED_VALUE != 0 {
+            deltas.forget(&key);
+            return Some(Total { amount, begins: None });
+        }
+        match deltas.add(&key, stamp, amount) {
+            // What may fall is not seen to begin anew by a zero.
+            Ok(total) if self.kind == Kind::Sum => Some(Total { begins: None, ..total }),
+            Ok(total) => Some(total),
+            Err(error) => {
+                request.refuse(1, format_args!("metric {}: {error}", self.name));
+                None
+            }
+        }
+    }
+
     /// Notes a point's time.
     fn seen(&mut self, time: i64) {
         self.target.newest = self.target.newest.max(Some(time));
@@ -67,16 +111,26 @@ impl Metric<'_> {
 }
 
 impl WriteRequest {
-    /// Reads an unpacked OTLP body.
+    /// Reads an unpacked OTLP body; points of delta temporality are added to `deltas`.
     ///
     /// # Errors
     /// [`RequestError`] says what is wrong with it. Points that cannot be stored are no error: they are counted.
-    pub fn read_otlp(&mut self, body: &[u8]) -> Result<(), RequestError> {
+    pub fn read_otlp(&mut self, body: &[u8], deltas: &mut Deltas) -> Result<(), RequestError> {
         self.clear();
-        each(body, 1, "request", |message| self.read_resource_metrics(message))
+        each(body, 1, "request", |message| self.read_resource_metrics(message, deltas))
     }
 
-    fn read_resource_metrics(&mut self, message: &[u8]) -> Result<(), RequestError> {
+    /// As [`WriteRequest::read_otlp`], of a body in JSON.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_otlp_json(&mut self, body: &[u8], deltas: &mut Deltas) -> Result<(), RequestError> {
+        self.clear();
+        let body = json::to_protobuf(body)?;
+        self.read_otlp(&body, deltas)
+    }
+
+    fn read_resource_metrics(&mut self, message: &[u8], deltas: &mut Deltas) -> Result<(), RequestError> {
         let mut target = Target::default();
         each(message, 1, "resource", |resource| {
             target.attributes = Attributes::read(resource, 1)?;
@@ -84,12 +138,17 @@ impl WriteRequest {
         })?;
         target.identity = target.attributes.identity();
         each(message, 2, "resource metrics", |scope| {
-            each(scope, 2, "scope metrics", |metric| self.read_metric(metric, &mut target))
+            each(scope, 2, "scope metrics", |metric| self.read_metric(metric, &mut target, deltas))
         })?;
         self.put_target_info(&target)
     }
 
-    fn read_metric(&mut self, message: &[u8], target: &mut Target) -> Result<(), RequestError> {
+    fn read_metric(
+        &mut self,
+        message: &[u8],
+        target: &mut Target,
+        deltas: &mut Deltas,
+    ) -> Result<(), RequestError> {
         let (mut name, mut help, mut unit, mut data) = (String::new(), String::new(), String::new(), None);
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next().map_err(wrong("metric"))? {
@@ -112,16 +171,22 @@ impl WriteRequest {
             }
         };
         let described = Metadata { name: name.clone(), kind: kind.word(), help, unit: names::unit(&unit) };
-        let mut metric = Metric { name, target };
-        if number != 5 && number != 11 && temporality(data)? != CUMULATIVE {
-            let mut points = 0;
-            each(data, 1, "data points", |_| {
-                points += 1;
-                Ok(())
-            })?;
-            self.refuse(points, format_args!("metric {} is not of cumulative temporality", metric.name));
-            return Ok(());
-        }
+        let temporality = if number == 5 || number == 11 { CUMULATIVE } else { temporality(data)? };
+        let deltas = match temporality {
+            CUMULATIVE => None,
+            DELTA => Some(deltas),
+            other => {
+                let mut points = 0;
+                each(data, 1, "data points", |_| {
+                    points += 1;
+                    Ok(())
+                })?;
+                let said = format_args!("metric {name}: temporality {other} is neither delta nor cumulative");
+                self.refuse(points, said);
+                return Ok(());
+            }
+        };
+        let mut metric = Metric { name, kind, target, deltas };
         self.describe(described);
         each(data, 1, "data points", |point| match number {
             5 | 7 => self.read_number(point, &mut metric),

@@ -1,12 +1,12 @@
 //! Data points of sums, gauges and summaries.
 
-use super::{Attributes, Metric, wrong};
+use super::{Amount, Attributes, Metric, Stamp, wrong};
 use crate::ingest::request::{RequestError, WriteRequest};
 use crate::protobuf::{Fields, ProtobufError, Value};
 use crate::samples::STALE_NAN;
 
 /// The flag of a point that says that there is no value any more.
-const NO_RECORDED_VALUE: u64 = 1;
+pub(super) const NO_RECORDED_VALUE: u64 = 1;
 
 /// Milliseconds of OTLP's nanoseconds.
 pub(super) fn millis(nanoseconds: u64) -> i64 {
@@ -56,21 +56,33 @@ fn hex(bytes: &[u8]) -> String {
 impl WriteRequest {
     /// A point of a sum or gauge.
     pub(super) fn read_number(&mut self, point: &[u8], metric: &mut Metric<'_>) -> Result<(), RequestError> {
-        let (mut time, mut value, mut flags) = (0, 0.0, 0);
+        let mut stamp = Stamp { message: point, ..Stamp::default() };
+        let (mut amount, mut flags) = (Amount::Number { whole: 0, other: 0.0 }, 0);
         let mut fields = Fields::new(point);
         while let Some((number, field)) = fields.next().map_err(wrong("number"))? {
             match (number, field) {
-                (3, Value::Fixed64(nanoseconds)) => time = millis(nanoseconds),
-                (4, Value::Fixed64(bits)) => value = f64::from_bits(bits),
-                (6, Value::Fixed64(bits)) => value = bits.cast_signed() as f64,
+                (2, Value::Fixed64(nanoseconds)) => stamp.start = nanoseconds,
+                (3, Value::Fixed64(nanoseconds)) => stamp.time = nanoseconds,
+                (4, Value::Fixed64(bits)) => {
+                    amount = Amount::Number { whole: 0, other: f64::from_bits(bits) }
+                }
+                (6, Value::Fixed64(bits)) => {
+                    amount = Amount::Number { whole: bits.cast_signed(), other: 0.0 };
+                }
                 (8, Value::Varint(bits)) => flags = bits,
-                (3 | 4 | 6 | 8, _) => return Err(wrong("number")(ProtobufError::Field(number))),
+                (2..=4 | 6 | 8, _) => return Err(wrong("number")(ProtobufError::Field(number))),
                 _ => {}
             }
         }
+        let attributes = Attributes::read(point, 7)?;
+        let Some(total) = metric.total(self, &attributes, stamp, flags, amount) else { return Ok(()) };
+        let time = millis(stamp.time);
         metric.seen(time);
-        metric.begin(self, "", &Attributes::read(point, 7)?, None)?;
-        self.float(time, recorded(value, flags))?;
+        metric.begin(self, "", &attributes, None)?;
+        if let Some(zero) = total.begins {
+            self.float(zero, 0.0)?;
+        }
+        self.float(time, recorded(total.amount.number(), flags))?;
         for exemplar in exemplars(point, 5)? {
             self.exemplar(exemplar.time, exemplar.value, exemplar.labels);
         }

@@ -7,6 +7,7 @@ use super::super::limits::QueryError;
 use super::super::notes::ignored_in;
 use super::super::syntax::{Aggregate, Aggregation};
 use super::super::value::{ABSENT, Column, is_absent, short_number};
+use super::super::xxhash::xxhash64;
 use super::{Group, groups};
 use crate::series::Labels;
 
@@ -140,16 +141,19 @@ fn sampled(mut columns: Vec<Column>, ratios: &[f64]) -> Vec<Column> {
     columns
 }
 
-/// A number in [0, 1) that depends on the labels alone (FNV-1a with a final mix), the same in every run.
+/// A number from 0 to 1 that depends on the labels alone, the one that Prometheus has: the hash of its labels in their
+/// default encoding (stringlabels), over the largest there is.
 fn place_of(labels: &Labels) -> f64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for (name, value) in labels {
-        for byte in name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut bytes = Vec::with_capacity(256);
+    for text in labels.into_iter().flat_map(|(name, value)| [name, value]) {
+        match u8::try_from(text.len()) {
+            Ok(length @ 0..=254) => bytes.push(length),
+            _ => {
+                bytes.push(255);
+                bytes.extend_from_slice(&text.len().to_le_bytes()[..3]);
+            }
         }
+        bytes.extend_from_slice(text.as_bytes());
     }
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^= hash >> 33;
-    (hash >> 11) as f64 / (1u64 << 53) as f64
+    xxhash64(&bytes) as f64 / u64::MAX as f64
 }

@@ -11,11 +11,17 @@ mod trim;
 
 pub(super) use quantile::{Asked, fraction, quantile, variance};
 pub(crate) use reset::is_reset;
-pub(super) use sums::{Incompatible, Sum, Total, combined, mean, sum};
+pub(crate) use sums::Incompatible;
+pub(super) use sums::{Sum, Total, combined, mean, sum};
 pub use text::text;
 pub(super) use trim::trimmed;
 
 use crate::histogram::{Buckets, Histogram, ResetHint};
+
+/// Two histograms together, in the coarser of their schemas and with the wider of their zero buckets.
+pub(crate) fn added(a: &Histogram, b: &Histogram) -> Result<Histogram, Incompatible> {
+    combined(a, b, Sum::Add).map(|total| total.histogram)
+}
 
 /// Every count and the sum times a factor; below zero the result is a gauge.
 pub(super) fn scaled(histogram: &Histogram, factor: f64) -> Histogram {
@@ -58,7 +64,7 @@ pub(super) fn compact(histogram: &mut Histogram) {
 }
 
 /// A histogram in a coarser schema; the finer one it has stays when `schema` is not coarser.
-pub(super) fn reduced(histogram: &Histogram, schema: i8) -> Histogram {
+pub(crate) fn reduced(histogram: &Histogram, schema: i8) -> Histogram {
     if histogram.is_custom() || schema >= histogram.schema {
         return histogram.clone();
     }

@@ -43,8 +43,11 @@ impl Parts {
     /// Put together again; every number is its sum and correction.
     pub(super) fn finish(&self) -> Histogram {
         let side = |side: &Side| {
-            let mut buckets = Buckets::default();
-            side.iter().for_each(|(index, count)| buckets.push(*index, count.total()));
+            let (mut buckets, mut last) = (Buckets::default(), None);
+            for (index, count) in side {
+                buckets.push_after(last, *index, count.total());
+                last = Some(*index);
+            }
             buckets
         };
         Histogram {

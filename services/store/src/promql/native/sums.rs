@@ -5,7 +5,7 @@ use crate::histogram::{Histogram, ResetHint};
 
 /// Exponential and custom buckets do not go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Incompatible;
+pub(crate) struct Incompatible;
 
 /// Plus or minus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
