@@ -39,7 +39,7 @@ fn a_store_that_fills_its_disk_meets_no_refusal_and_lets_the_oldest_go() {
     let counters = engine.counters();
     assert!(!disk.take_full(), "a write found no room");
     assert_eq!((counters.put_off.get(), counters.wal_errors.get(), counters.flush_errors.get()), (0, 0, 0));
-    assert!(counters.blocks_dropped_full.get() > 5);
+    assert!(counters.blocks_dropped_full.get() > 1, "{}", counters.blocks_dropped_full.get());
     engine.close();
     let disk = disk.after_power_cut(0);
     let found = contents(&open(&disk, 128 << 10), i64::MIN, i64::MAX);
