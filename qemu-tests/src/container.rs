@@ -13,6 +13,7 @@ use vakt_image::build::stage;
 use vakt_image::bundle::keys::trusted_root;
 use vakt_image::qemu::{Serial, ready};
 use vakt_image::sbom;
+use vakt_wire::role::Role;
 
 use crate::{programs, refusals};
 
@@ -280,7 +281,7 @@ impl Container {
         }
     }
 
-    /// The pids on this host of the services' processes, by program name.
+    /// The pids on this host of the services' processes, by the services' names.
     ///
     /// # Errors
     /// When /proc cannot be read.
@@ -289,8 +290,12 @@ impl Container {
         for child in fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid))?.split_whitespace()
         {
             // A process may end between the list and this look.
-            if let Ok(name) = fs::read_to_string(format!("/proc/{child}/comm")) {
-                all.insert(name.trim().to_owned(), child.parse()?);
+            let Ok(status) = fs::read_to_string(format!("/proc/{child}/status")) else { continue };
+            let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next());
+            if let Some(role) = uid.and_then(|uid| Role::of_uid(uid.parse().ok()?))
+                && role != Role::Init
+            {
+                all.insert(role.name().to_owned(), child.parse()?);
             }
         }
         Ok(all)

@@ -105,10 +105,9 @@ fn killed() -> Result<()> {
     let mut container = Container::start(&config(""))?;
     for (name, pid) in container.services()? {
         kill(pid)?;
-        let short = name.trim_start_matches("vakt-").to_owned();
-        container.wait_for(&format!("{short} back and ready"), || {
+        container.wait_for(&format!("{name} back and ready"), || {
             let services = container.ask("init", "/v1/services")?;
-            let service = service(&services, &short)?;
+            let service = service(&services, &name)?;
             Ok((service["state"] == "ready" && service["restarts"] == 1).then_some(()))
         })?;
     }
@@ -116,7 +115,7 @@ fn killed() -> Result<()> {
     let mut failures = 0;
     while failures < 5 {
         let running = container.services()?;
-        if let Some(pid) = running.get("vakt-repair") {
+        if let Some(pid) = running.get("repair") {
             kill(*pid)?;
         }
         let services = container.ask("init", "/v1/services")?;

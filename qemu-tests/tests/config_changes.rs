@@ -59,11 +59,11 @@ fn changes() -> Result<()> {
     let path = file.to_string_lossy().into_owned();
     std::fs::write(&file, first.replace("interval = \"1s\"", "interval = \"2s\""))?;
     let said = good(&container, &["validate", &path])?;
-    ensure!(said == "valid; restarts collector\n", "validate said {said}");
+    ensure!(said == "valid; restarts collector, probe\n", "validate said {said}");
     let said = good(&container, &["diff", &path])?;
     ensure!(said.contains("-interval = \"1s\"\n+interval = \"2s\"\n"), "diff said {said}");
     let said = good(&container, &["apply", &path, "--why", "half the load"])?;
-    ensure!(said.ends_with("is in force; restarts collector\n"), "apply said {said}");
+    ensure!(said.ends_with("is in force; restarts collector, probe\n"), "apply said {said}");
     container.console.wait_for("by token ctl is in force", Duration::from_secs(10))?;
     container.eventually("/api/v1/query?query=up", |text| text.contains("success").then_some(()))?;
 

@@ -196,7 +196,7 @@ fn service(container: &Container) -> Result<(String, u64)> {
 fn a_new_life_keeps_what_the_kernel_made(container: &Container) -> Result<()> {
     let before = container.wait_for("its own address", || advertised_address(container))?;
     let resolv = format!("/proc/{}/root/run/vakt/etc/resolv.conf", container.pid);
-    let pid = *container.services()?.get("vakt-init").context("the network service has no process")?;
+    let pid = *container.services()?.get("network").context("the network service has no process")?;
     // What it had learned is learned anew, by asking the routers.
     fs::write(&resolv, "")?;
     let pid = rustix::process::Pid::from_raw(pid).context("no pid")?;
@@ -267,7 +267,7 @@ fn time_by_dhcp(container: &Container) -> Result<()> {
     // Both ends have this host's clock, and it is not the container's to touch.
     ensure!(said["offset_s"].as_f64().is_some_and(|offset_s| offset_s.abs() < 0.05), "{said}");
     ensure!(said["clock"] == "observed" && said["steps"] == 0, "{said}");
-    let pid = *container.services()?.get("vakt-time").context("the time service has no process")?;
+    let pid = *container.services()?.get("time").context("the time service has no process")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     ensure!(status.contains("CapBnd:\t0000000000000000\n"), "it could set this host's clock: {status}");
     Ok(())

@@ -219,8 +219,8 @@ fn staged_by_the_api() -> Result<()> {
     })?;
     ensure!(slots["running"]["slot"] == "a" && slots["slots"][1]["state"] == "empty", "{slots}");
     ensure!(slots["slots"][0]["bytes"] == 3 << 20 && slots["last_rollback"].is_null(), "{slots}");
-    has_the_slot(&container, "vakt-log", &slot_file, true)?;
-    has_the_slot(&container, "vakt-store", &slot_file, false)?;
+    has_the_slot(&container, "log", &slot_file, true)?;
+    has_the_slot(&container, "store", &slot_file, false)?;
 
     let wish = |version: &str, sha256: &str| {
         json!({"version": version, "uki_offset": 8192, "uki_length": uki.len(), "uki_sha256": sha256})
@@ -280,8 +280,8 @@ fn wait_until_staged(container: &Container, what: &str) -> Result<String> {
 }
 
 /// Whether a service holds the other slot's file open.
-fn has_the_slot(container: &Container, program: &str, slot: &Path, expected: bool) -> Result<()> {
-    let pid = container.services()?.get(program).copied().with_context(|| format!("no {program}"))?;
+fn has_the_slot(container: &Container, service: &str, slot: &Path, expected: bool) -> Result<()> {
+    let pid = container.services()?.get(service).copied().with_context(|| format!("no {service}"))?;
     let wanted = fs::metadata(slot)?;
     let mut found = false;
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
@@ -289,6 +289,6 @@ fn has_the_slot(container: &Container, program: &str, slot: &Path, expected: boo
         let Ok(metadata) = fs::metadata(entry?.path()) else { continue };
         found |= (metadata.dev(), metadata.ino()) == (wanted.dev(), wanted.ino());
     }
-    ensure!(found == expected, "{program} was handed the slot: {found}");
+    ensure!(found == expected, "{service} was handed the slot: {found}");
     Ok(())
 }

@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(read.file(), Path::new("/proc/sys/net/ipv6/conf/eth0.7/accept_ra"));
         assert!(!read.on && Advertisements::parse("on bond0").unwrap().on);
         let refused = ["eth0", "on ", "maybe eth0", "on all", "on default", "on ..", "on ../../x", "on a b"];
-        for text in refused.into_iter().chain(["on sixteen-letters", "on \u{e9}th"]) {
+        for text in refused.into_iter().chain(["on sixteen-letters!", "on \u{e9}th"]) {
             assert_eq!(Advertisements::parse(text), None, "{text:?}");
         }
     }
