@@ -107,7 +107,11 @@ mod tests {
 
     #[test]
     fn each_area_lets_in_who_needs_it() {
-        check(Method::GET, "/health", "init network log store collector repair web update time egress probe tcp");
+        check(
+            Method::GET,
+            "/health",
+            "init network log store collector repair web update time egress probe tcp",
+        );
         check(Method::POST, "/api/v1/write", "init store collector web probe tcp");
         check(Method::GET, "/federate", "init store repair web tcp");
         check(Method::GET, "/api/v1/query", "init store repair web tcp");
