@@ -143,6 +143,41 @@ async fn who_pushes_is_told_what_was_written() {
 }
 
 #[tokio::test]
+async fn what_prometheus_clients_ask_for_is_all_there() {
+    let site = with_store().await;
+    for target in [
+        "/api/v1/query?query=a",
+        "/api/v1/query_exemplars?query=a&start=0&end=1",
+        "/api/v1/format_query?query=a",
+        "/api/v1/parse_query?query=a",
+        "/api/v1/metadata",
+        "/api/v1/rules",
+        "/api/v1/alerts",
+        "/api/v1/status/buildinfo",
+        "/api/v1/status/runtimeinfo",
+        "/api/v1/status/flags",
+        "/api/v1/status/tsdb",
+    ] {
+        let page = by_token(&site, Method::GET, target, "read").await;
+        let answer: Value = serde_json::from_str(&page.body).unwrap();
+        assert_eq!((page.status, &answer["status"]), (StatusCode::OK, &json!("success")), "{target}");
+        assert_eq!(
+            by_token(&site, Method::GET, target, "write").await.status,
+            StatusCode::FORBIDDEN,
+            "{target}"
+        );
+    }
+    let federated = by_token(&site, Method::GET, "/federate?match[]=a", "read").await;
+    let expected = "# TYPE a untyped\na{instance=\"\"} 1 1700000000000\n";
+    assert_eq!((federated.status, &*federated.body), (StatusCode::OK, expected));
+    let (path, token) = ("/api/v1/import/prometheus", ("authorization", "Bearer write"));
+    assert_eq!(site.send(Method::POST, path, &[token], "d 4\n").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(names(&site).await, json!(["a", "b", "d"]));
+    let reader = [("authorization", "Bearer read")];
+    assert_eq!(site.send(Method::POST, path, &reader, "e 5\n").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn otlp_goes_to_the_store_with_a_token_that_writes() {
     let site = with_store().await;
     let path = "/api/v1/otlp/v1/metrics";
