@@ -31,13 +31,17 @@ pub fn accepts_advertisements(link: &str) -> Option<bool> {
 /// Has init let a link take router advertisements, or not.
 ///
 /// # Errors
-/// When that is not so within two seconds.
+/// When that is not so within two seconds, or the link is gone.
 pub fn accept_advertisements(link: &str, on: bool) -> anyhow::Result<()> {
     notify(&format!("X_VAKT_ADVERTISEMENTS={} {link}", if on { "on" } else { "off" }));
     let until_ms = sys::now_ms() + DONE_WITHIN_MS;
-    while accepts_advertisements(link) != Some(on) {
+    loop {
+        match accepts_advertisements(link) {
+            None => anyhow::bail!("there is no {}", file(link).display()),
+            Some(now) if now == on => return Ok(()),
+            Some(_) => {}
+        }
         anyhow::ensure!(sys::now_ms() < until_ms, "init did not set {}", file(link).display());
         sleep(LOOK_EVERY);
     }
-    Ok(())
 }
