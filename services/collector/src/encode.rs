@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use vakt_wire::remote_write::varint;
+
 use crate::family::{Family, Row};
 
 /// Prometheus' staleness marker, a NaN of its own (model/value/value.go, StaleNaN).
@@ -163,14 +165,6 @@ fn series(labels: &[u8], value: f64, time_ms: i64, out: &mut Vec<u8>) {
 
 fn varint_bytes(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

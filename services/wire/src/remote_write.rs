@@ -55,7 +55,8 @@ fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+/// Protobuf's variable-length number: seven bits a byte, the lowest first; at most ten bytes.
+pub fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
