@@ -110,6 +110,23 @@ fn a_connection_is_counted_timed_and_drawn_as_an_edge_on_both_sides() {
 }
 
 #[test]
+fn what_is_sent_again_is_counted() {
+    let Some(group) = group("tcp") else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback is there");
+    // Room for one that nobody accepts: the kernel drops what the next one opens with, and that one
+    // tries again after a second.
+    rustix::net::listen(&listener, 0).expect("it is bound");
+    let address = listener.local_addr().expect("it listens");
+    let _waits = TcpStream::connect(address).expect("there is room for one");
+    let before = group.tcp().expect("the maps are there");
+    let patience = std::time::Duration::from_millis(1500);
+    let refused = TcpStream::connect_timeout(&address, patience).expect_err("there is no room for two");
+    assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut);
+    let after = group.tcp().expect("the maps are there");
+    assert!(after.retransmits > before.retransmits, "{before:?} and then {after:?}");
+}
+
+#[test]
 fn a_process_is_counted_when_it_starts_runs_a_program_and_ends() {
     let Some(group) = group("process") else { return };
     let before = group.processes().expect("the maps are there");
