@@ -1,7 +1,8 @@
 //! A hundred peers of one collector: real sshd processes, and others that are dead, deaf, slow or stuck.
 //!
 //! What is asserted is counted in rounds and not in seconds: those that are well see their rounds whatever the others do.
-//! Needs root (sshd's own user) and OpenSSH's server; without either the test is skipped and says so.
+//! Needs root, and OpenSSH's server: the host's, or Debian's package, unpacked and not installed. Without either the test is skipped
+//! and says so.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
@@ -14,12 +15,17 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use vakt_setup::arch::Arch;
 
 mod sink;
 
 use sink::{Arrived, sink};
 
-const SSHD: &str = "/usr/sbin/sshd";
+/// Where it is, installed or below the directory that its package was unpacked to.
+const SSHD: &str = "usr/sbin/sshd";
+
+/// The user that it drops its privileges to.
+const SSHD_USER: &str = "sshd:x:64999:65534::/run/sshd:/usr/sbin/nologin";
 
 /// Seconds between two rounds over a peer: the commands of sixty peers run on this machine.
 const INTERVAL_S: u32 = 5;
@@ -56,13 +62,29 @@ fn main() {
     libtest_mimic::run(&arguments, vec![trial.with_ignored_flag(missing.is_some())]).exit();
 }
 
-fn missing() -> Option<&'static str> {
+fn missing() -> Option<String> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    match (Path::new(SSHD).exists(), is_root) {
-        (false, _) => Some("there is no /usr/sbin/sshd"),
-        (_, false) => Some("sshd needs root"),
-        _ => None,
+    if !is_root {
+        return Some("sshd needs root".into());
     }
+    server(Path::new("/")).err().map(|error| format!("{error:#}"))
+}
+
+/// What runs OpenSSH's server: the host's own, or the one of Debian's package with what it is linked to and, in a mount namespace, its
+/// user.
+fn server(room: &Path) -> anyhow::Result<Command> {
+    let installed = Path::new("/").join(SSHD);
+    if installed.exists() {
+        return Ok(Command::new(installed));
+    }
+    let (server, wrap) = (vakt_setup::unpacked("openssh-server")?, vakt_setup::unpacked("libwrap0")?);
+    let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--", "sh", "-c", script]).arg(room.join("passwd")).arg(server.join(SSHD));
+    let libraries = |directory: &str| wrap.join(format!("{directory}/{}-linux-gnu", Arch::HERE.name()));
+    let found = ["lib", "usr/lib"].map(|directory| libraries(directory).display().to_string());
+    command.env("LD_LIBRARY_PATH", found.join(":"));
+    Ok(command)
 }
 
 /// A process that is ended with the test.
@@ -106,7 +128,10 @@ fn sshd(room: &Path, name: &str, more: &str) -> (Process, SocketAddr) {
     fs::write(&file, config).unwrap();
     // Where it separates its privileges; Debian's unit makes it at boot.
     fs::create_dir_all("/run/sshd").unwrap();
-    let child = Command::new(SSHD).args(["-D", "-e", "-f"]).arg(&file).stderr(Stdio::null()).spawn().unwrap();
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    fs::write(room.join("passwd"), format!("{users}{SSHD_USER}\n")).unwrap();
+    let child =
+        server(room).unwrap().args(["-D", "-e", "-f"]).arg(&file).stderr(Stdio::null()).spawn().unwrap();
     let (process, begun) = (Process(child), Instant::now());
     while TcpStream::connect(address).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(30), "sshd does not listen");
