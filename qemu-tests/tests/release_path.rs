@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         (no_program("qemu-img"), &[("qcow2_holds_what_raw_holds", converts)]),
         (None, &[("the_bill_names_what_the_locks_name_in_cyclonedx", bill)]),
         (container::missing(), &[("the_bill_is_served_to_who_may_read_it", served)]),
+        (None, &[("buildroot_builds_and_looks_at_every_program", listed)]),
         (no_kernel(), &[("every_line_of_the_fragments_is_in_the_kernel", survives)]),
     ])
 }
@@ -74,6 +75,23 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = run(Command::new("umount").arg(&self.0));
     }
+}
+
+/// The three places that list the programs list the same ones.
+fn listed() -> Result<()> {
+    let overlay = workspace().join("buildroot-overlay");
+    let makefile = fs::read_to_string(overlay.join("package/vakt/vakt.mk"))?;
+    let (_, list) = makefile.split_once("VAKT_PROGRAMS = ").context("vakt.mk has no list")?;
+    let list = list.split("\n\n").next().unwrap_or_default().replace('\\', "");
+    ensure!(list.split_whitespace().eq(PROGRAMS), "package/vakt/vakt.mk: {list}");
+    let script = fs::read_to_string(overlay.join("board/vakt/post-build.sh"))?;
+    let list = script.split_once("for program in ").and_then(|(_, rest)| rest.split_once(';'));
+    let list = list.context("post-build.sh has no list")?.0;
+    ensure!(
+        list.split_whitespace().map(|name| format!("vakt-{name}")).eq(PROGRAMS),
+        "board/vakt/post-build.sh: {list}"
+    );
+    Ok(())
 }
 
 fn flash(device: &Path, image: &Path, more: &[&str]) -> Result<Output> {

@@ -4,7 +4,7 @@
 set -eu
 target=$1
 
-for program in init store log collector repair web update time; do
+for program in init store log collector repair web update time egress; do
 	file="$target/usr/bin/vakt-$program"
 	if [ ! -x "$file" ]; then
 		echo "post-build: $file is missing" >&2
