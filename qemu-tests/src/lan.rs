@@ -24,6 +24,8 @@ pub const SERVER6: &str = "fd00:77::1";
 
 /// What the box with [`MAC`] gets by DHCP.
 pub const LEASE: &str = "10.77.0.50";
+/// The largest packet that it is told of, in bytes.
+pub const MTU: u32 = 1450;
 /// The name that it gets.
 pub const LEASED_NAME: &str = "box7";
 /// The hardware address that the lease is for.
@@ -118,6 +120,7 @@ impl Lan {
             "--dhcp-range=10.77.0.50,10.77.0.99,255.255.255.0,2m".into(),
             format!("--dhcp-host={MAC},{LEASE},{LEASED_NAME}"),
             format!("--dhcp-option=option:ntp-server,{SERVER}"),
+            format!("--dhcp-option=option:mtu,{MTU}"),
             "--enable-ra".into(),
             "--dhcp-range=fd00:77::,ra-only".into(),
             format!("--dhcp-option=option6:dns-server,[{SERVER6}]"),

@@ -16,6 +16,9 @@ use crate::machine::identity::random;
 /// Longest answer that is read (RFC 2131 lets servers send 576; jumbo frames carry no more).
 const ANSWER_BYTES_MAX: usize = 9000;
 
+/// A server that names less than every host must take (RFC 791) is mistaken, and not obeyed.
+const MTU_MIN: u32 = 576;
+
 /// Datagrams of all links read before other things have their turn; more are still there then.
 const BURST_MAX: usize = 64;
 
@@ -145,6 +148,7 @@ fn encode(message: &Message, transaction: u32, mac: &[u8; 6]) -> anyhow::Result<
         OptionCode::AddressLeaseTime,
         OptionCode::NtpServers,
         OptionCode::Hostname,
+        OptionCode::InterfaceMtu,
     ]));
     match message {
         Message::Discover => add(DhcpOption::MessageType(MessageType::Discover)),
@@ -205,6 +209,12 @@ fn decode(bytes: &[u8], transaction: u32, mac: &[u8; 6]) -> Option<Answer> {
             Some(DhcpOption::Hostname(name)) => Some(name.clone()),
             _ => None,
         },
+        mtu: match option(OptionCode::InterfaceMtu) {
+            Some(DhcpOption::InterfaceMtu(bytes)) => {
+                Some(u32::from(*bytes)).filter(|bytes| *bytes >= MTU_MIN)
+            }
+            _ => None,
+        },
         lease_s: match option(OptionCode::AddressLeaseTime) {
             Some(DhcpOption::AddressLeaseTime(seconds)) => Some(*seconds),
             _ => None,
@@ -231,6 +241,7 @@ mod tests {
         reply.opts_mut().insert(DhcpOption::SubnetMask([255, 255, 255, 0].into()));
         reply.opts_mut().insert(DhcpOption::NtpServers(vec![[10, 0, 2, 3].into()]));
         reply.opts_mut().insert(DhcpOption::Hostname("box7".into()));
+        reply.opts_mut().insert(DhcpOption::InterfaceMtu(1400));
         let mut bytes = Vec::new();
         reply.encode(&mut Encoder::new(&mut bytes)).unwrap();
         let Some(Answer::Ack(grant)) = decode(&bytes, 7, &mac) else { panic!("no ack") };
@@ -240,5 +251,11 @@ mod tests {
         assert_eq!(decode(&bytes, 7, &[2, 0, 0, 0, 0, 2]), None);
         assert_eq!(grant.ntp, [Ipv4Addr::new(10, 0, 2, 3)]);
         assert_eq!(grant.hostname.as_deref(), Some("box7"));
+        assert_eq!(grant.mtu, Some(1400));
+        reply.opts_mut().insert(DhcpOption::InterfaceMtu(68));
+        let mut bytes = Vec::new();
+        reply.encode(&mut Encoder::new(&mut bytes)).unwrap();
+        let Some(Answer::Ack(grant)) = decode(&bytes, 7, &mac) else { panic!("no ack") };
+        assert_eq!(grant.mtu, None);
     }
 }

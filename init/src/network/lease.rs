@@ -31,6 +31,8 @@ pub struct Grant {
     pub ntp: Vec<Ipv4Addr>,
     /// The name that the server gives this box.
     pub hostname: Option<String>,
+    /// The largest packet of this network (option 26), in bytes.
+    pub mtu: Option<u32>,
     /// Seconds it holds; renewed at half of it, asked from anyone at seven eighths.
     pub lease_s: Option<u32>,
 }
@@ -215,6 +217,7 @@ mod tests {
             dns: Vec::new(),
             ntp: Vec::new(),
             hostname: None,
+            mtu: None,
             lease_s: Some(1000),
         }
     }

@@ -259,7 +259,10 @@ fn serve(
     seen: &Seen,
     operations: &mut Vec<Operation>,
 ) {
-    if let Some(mtu) = interface.mtu.map(|mtu| mtu.get()).filter(|mtu| *mtu != link.mtu) {
+    let grant = lease.and_then(Option::as_ref).filter(|_| interface.dhcp);
+    // What the config says comes before what DHCP says, and without either it stays as it is.
+    let mtu = interface.mtu.map(|mtu| mtu.get()).or(grant.and_then(|grant| grant.mtu));
+    if let Some(mtu) = mtu.filter(|mtu| *mtu != link.mtu) {
         operations.push(Operation::SetMtu { index: link.index, mtu });
     }
     advertisements(link, interface.takes_advertisements(), operations);
@@ -267,7 +270,6 @@ fn serve(
     let address = |address, prefix| Address { index: link.index, address, prefix, permanent: true };
     let mut wanted: Vec<Address> =
         interface.addresses.iter().map(|cidr| address(cidr.address, cidr.prefix)).collect();
-    let grant = lease.and_then(Option::as_ref).filter(|_| interface.dhcp);
     wanted.extend(grant.map(|grant| address(grant.address.into(), grant.prefix)));
     // Until DHCP has spoken, a former life's lease may be good still.
     addresses(link, &wanted, interface.dhcp && lease.is_none(), seen, operations);

@@ -38,6 +38,7 @@ fn grant(last: u8) -> Grant {
         dns: Vec::new(),
         ntp: Vec::new(),
         hostname: None,
+        mtu: None,
         lease_s: Some(1000),
     }
 }
@@ -148,6 +149,16 @@ fn a_config_is_reached_and_then_nothing_is_left_to_do() {
         &[],
         "eth1 192.0.2.9/24",
     );
+}
+
+#[test]
+fn dhcp_says_how_large_a_packet_may_be_unless_the_config_does() {
+    let granted = [(2, Some(Grant { mtu: Some(1400), ..grant(15) }))];
+    let told = "eth0 10.0.2.15/24, eth0 via 10.0.2.2 100";
+    let dhcp = "[[network.interface]]\nname='eth0'\ndhcp=true\n";
+    assert_eq!(check(dhcp, &granted, told).links[0].mtu, 1400);
+    assert_eq!(check(&format!("{dhcp}mtu=9000\n"), &granted, told).links[0].mtu, 9000);
+    assert_eq!(check(dhcp, &[(2, Some(grant(15)))], told).links[0].mtu, 1500);
 }
 
 #[test]

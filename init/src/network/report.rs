@@ -207,6 +207,7 @@ mod tests {
             dns: dns.iter().map(|bytes| (*bytes).into()).collect(),
             ntp: vec![[10, 0, 2, 3].into()],
             hostname: hostname.map(str::to_owned),
+            mtu: None,
             lease_s: None,
         }
     }
