@@ -1,14 +1,15 @@
 //! The whole appliance in a container on this host: the image's tree, init as its PID 1, every service
 //! in its room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use vakt_image::build::stage;
 use vakt_image::bundle::keys::trusted_root;
 use vakt_image::qemu::{Serial, ready};
@@ -25,6 +26,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(40);
 
 /// Pause between two looks while waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Ports that are asked for until one is new: the kernel seldom gives the same one twice in thousands.
+const PORT_TRIES: usize = 100;
 
 /// The bearer token that [`config`] lets do everything.
 pub const TOKEN: &str = "a token for tests";
@@ -379,10 +383,17 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A port of 127.0.0.1 that nobody listens on, and that no other test of this process was given.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..PORT_TRIES {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+            return Ok(address);
+        }
+    }
+    bail!("{PORT_TRIES} ports in a row were given to others");
 }

@@ -1,4 +1,4 @@
-//! What every test of the machine begins with: its tests as a table, one after the other, and a reason where
+//! What every test of the machine begins with: its tests as a table, and a reason where
 //! this machine cannot run them.
 
 use std::process::ExitCode;
@@ -12,25 +12,28 @@ const LONG: &str = "VAKT_TEST_LONG";
 /// A test: a sentence, and what shows that it is true.
 pub type Test = (&'static str, fn() -> Result<()>);
 
-/// Runs `tests`, one at a time: each has a whole machine, and two cores are enough for one. `missing` says
-/// why this host cannot run them; they are then listed as skipped, never as passed.
-pub fn run(missing: Option<String>, tests: &[Test]) -> ExitCode {
+/// Tests with the same needs. Where there is a reason why this host cannot run them, they are listed as
+/// skipped, never as passed.
+pub type Group = (Option<String>, &'static [Test]);
+
+/// Runs `tests` one at a time: each has the host to itself. `missing` is the reason of their [`Group`].
+pub fn run(missing: Option<String>, tests: &'static [Test]) -> ExitCode {
     run_all(&[(missing, tests)])
 }
 
-/// [`run`] for tests that mostly wait, as many at a time as there are processors.
-pub fn run_together(missing: Option<String>, tests: &[Test]) -> ExitCode {
-    begin(&Arguments::from_args(), &[(missing, tests)])
+/// [`run_all`] for tests that mostly wait, as many at a time as there are processors.
+pub fn run_together(groups: &[Group]) -> ExitCode {
+    begin(&Arguments::from_args(), groups)
 }
 
 /// [`run`] for tests with different needs.
-pub fn run_all(groups: &[(Option<String>, &[Test])]) -> ExitCode {
+pub fn run_all(groups: &[Group]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     begin(&arguments, groups)
 }
 
-fn begin(arguments: &Arguments, groups: &[(Option<String>, &[Test])]) -> ExitCode {
+fn begin(arguments: &Arguments, groups: &[Group]) -> ExitCode {
     let trials = groups
         .iter()
         .flat_map(|(missing, tests)| tests.iter().map(move |test| trial(missing.as_deref(), *test)));

@@ -36,7 +36,7 @@ const TESTS: [Test; 12] = [
 ];
 
 fn main() -> ExitCode {
-    harness::run_together(systemd_peer::missing(), &TESTS)
+    harness::run_together(&[(systemd_peer::missing(), &TESTS)])
 }
 
 const EASY: &str = "max_per_hour: 5, cooldown: 1s";

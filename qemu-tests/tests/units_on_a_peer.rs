@@ -32,7 +32,7 @@ const TESTS: [Test; 4] = [
 ];
 
 fn main() -> ExitCode {
-    harness::run_together(systemd_peer::missing(), &TESTS)
+    harness::run_together(&[(systemd_peer::missing(), &TESTS)])
 }
 
 /// A peer with these services installed as their unit files say, and started in this order.

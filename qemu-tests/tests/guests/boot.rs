@@ -1,22 +1,17 @@
 //! The image in QEMU, as a real machine boots it: firmware, boot loader, verified root, services, pages.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vakt_image::qemu::{Machine, processors, ready};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, DISK_BYTES, Image, POWER_OFF_WITHIN};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 
 /// The memory that the box must work with, in MiB.
 const MEMORY_MIB: u32 = 256;
 
-fn main() -> ExitCode {
-    harness::run(
-        guest::missing(),
-        &[("it_boots_by_firmware_measures_truly_powers_off_and_keeps_its_state", boots)],
-    )
+pub fn tests() -> Group {
+    (guest::missing(), &[("it_boots_by_firmware_measures_truly_powers_off_and_keeps_its_state", boots)])
 }
 
 fn boots() -> Result<()> {

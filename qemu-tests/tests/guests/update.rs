@@ -3,21 +3,21 @@
 //! the first slot. One that is not signed by the keys in the image changes nothing.
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use vakt_image::bundle::{Signing, block_on, keys};
 use vakt_qemu_tests::container::{TOKEN, config};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 use vakt_qemu_tests::{programs, updates};
 
 /// All services ready, 30 s of proof, and a slow machine.
 const BLESSED_WITHIN: Duration = Duration::from_secs(300);
 
-fn main() -> ExitCode {
-    harness::run(
+pub fn tests() -> Group {
+    (
         guest::missing(),
         &[("version_1_in_a_is_followed_by_2_in_b_and_3_in_a_and_strangers_are_refused", updates)],
     )

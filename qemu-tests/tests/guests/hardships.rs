@@ -1,7 +1,6 @@
 //! What goes wrong with real boxes: a dead clock, no network, a state whose first blocks were overwritten, no
 //! state at all. The box comes up and says so.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +8,7 @@ use vakt_image::qemu::{Guest, Machine};
 use vakt_qemu_tests::browser::{self, Browser};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image, POWER_OFF_WITHIN, READY_WITHIN};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 use vakt_qemu_tests::slots::Disk;
 
 /// Without a network a box waits 20 s for one before it goes on.
@@ -18,8 +17,8 @@ const ALONE_WITHIN: Duration = Duration::from_secs(300);
 /// The state partition's label.
 const STATE: &str = "vakt-state";
 
-fn main() -> ExitCode {
-    harness::run(
+pub fn tests() -> Group {
+    (
         guest::missing().or_else(browser::missing),
         &[
             ("a_dead_clock_goes_on_from_where_it_was_last_seen", dead_clock),

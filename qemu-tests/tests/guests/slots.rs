@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +15,7 @@ use vakt_image::provider::{self, Kernel};
 use vakt_image::qemu::{Guest, Machine};
 use vakt_qemu_tests::container::{self, Container, config};
 use vakt_qemu_tests::guest::{self, Image, POWER_OFF_WITHIN};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 use vakt_qemu_tests::slots::{Disk, Release};
 
 /// From power-on to what a line of the console tells. Quiet times are 10 to 20 s.
@@ -31,20 +30,22 @@ const RESET_WITHIN: Duration = Duration::from_secs(60 + 240);
 /// The manifests in a root tree.
 const MANIFESTS: &str = "usr/lib/vakt/services";
 
-fn main() -> ExitCode {
-    harness::run_all(&[
-        (
-            guest::missing(),
-            &[
-                ("a_power_cut_in_the_gate_costs_no_try_and_a_slot_that_is_well_is_blessed", cut_then_blessed),
-                ("a_slot_whose_root_is_damaged_panics_and_the_old_one_tells_so", panics),
-                ("a_slot_whose_init_fails_is_rolled_back_with_its_last_words", init_fails),
-                ("a_slot_whose_store_never_gets_ready_is_left_within_the_gate", store_is_never_ready),
-                ("a_slot_whose_pid_1_hangs_is_ended_by_the_watchdog", hangs),
-            ],
-        ),
-        (container::missing(), &[("a_uki_is_staged_and_cleared_by_the_api", staged_by_the_api)]),
-    ])
+pub fn tests() -> Group {
+    (
+        guest::missing(),
+        &[
+            ("a_power_cut_in_the_gate_costs_no_try_and_a_slot_that_is_well_is_blessed", cut_then_blessed),
+            ("a_slot_whose_root_is_damaged_panics_and_the_old_one_tells_so", panics),
+            ("a_slot_whose_init_fails_is_rolled_back_with_its_last_words", init_fails),
+            ("a_slot_whose_store_never_gets_ready_is_left_within_the_gate", store_is_never_ready),
+            ("a_slot_whose_pid_1_hangs_is_ended_by_the_watchdog", hangs),
+        ],
+    )
+}
+
+/// What needs a container of the host and no guest.
+pub fn by_the_api() -> Group {
+    (container::missing(), &[("a_uki_is_staged_and_cleared_by_the_api", staged_by_the_api)])
 }
 
 /// A machine whose slot b has a release.

@@ -1,14 +1,14 @@
 //! The image in QEMU: what its host hands in, its console driven over the serial port, and a reset of everything from there.
 
 use std::io::Write;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use vakt_image::qemu::{Credential, Machine, ready};
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image, READY_WITHIN};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 use vakt_qemu_tests::programs;
 use vakt_qemu_tests::visitor::Visitor;
 
@@ -17,8 +17,8 @@ const PASSWORD: &str = "correct horse battery";
 /// What a key leads to, on a builder that is busy.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
-fn main() -> ExitCode {
-    harness::run(
+pub fn tests() -> Group {
+    (
         guest::missing(),
         &[("credentials_are_taken_and_a_factory_reset_at_the_console_gives_a_new_identity", lives)],
     )

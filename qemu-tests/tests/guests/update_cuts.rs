@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,10 @@ use vakt_qemu_tests::bench::connection::Connection;
 use vakt_qemu_tests::bench::process::Server;
 use vakt_qemu_tests::container::{TOKEN, config, free_port};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::harness::{self, Group};
 use vakt_qemu_tests::slots::{Disk, Release};
 use vakt_qemu_tests::write_log::{Chance, Rebuilt};
-use vakt_qemu_tests::{harness, programs, updates};
+use vakt_qemu_tests::{programs, updates};
 
 /// Disks that are rebuilt, and how many of them are booted: in `make test`, and in `make test-long`.
 const CUTS: [(usize, usize); 2] = [(50, 3), (1000, 20)];
@@ -35,8 +36,8 @@ const STATE: &str = "vakt-state";
 /// The version that is there, and the one that comes.
 const NEW: &str = "0.2.0";
 
-fn main() -> ExitCode {
-    harness::run(
+pub fn tests() -> Group {
+    (
         guest::missing(),
         &[("wherever_the_power_is_cut_in_an_update_the_box_boots_and_has_what_it_acknowledged", cuts)],
     )

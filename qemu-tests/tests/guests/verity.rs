@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use vakt_image::qemu::Guest;
 use vakt_qemu_tests::guest::{self, Image};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 
 /// From power-on to the panic's restart, which ends QEMU. Quiet: 6 s, and 5 s until the restart.
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
@@ -17,8 +16,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(180);
 /// Where root-a begins: 1 MiB of table and 96 MiB of ESP.
 const ROOT_AT: u64 = 97 << 20;
 
-fn main() -> ExitCode {
-    harness::run(
+pub fn tests() -> Group {
+    (
         guest::missing(),
         &[
             ("a_changed_data_block_stops_the_machine", || tamper(Block::Data)),

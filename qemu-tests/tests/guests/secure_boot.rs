@@ -1,7 +1,6 @@
 //! Secure Boot: what is signed by keys that the firmware holds starts, and nothing else does.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,22 +12,20 @@ use vakt_image::qemu::{Boot, Guest, Machine};
 use vakt_image::secure_boot::{SecureBoot, Signer, generate};
 use vakt_qemu_tests::container::{config, workspace};
 use vakt_qemu_tests::guest::{self, Appliance, Image};
+use vakt_qemu_tests::harness::Group;
+use vakt_qemu_tests::programs;
 use vakt_qemu_tests::slots::Disk;
-use vakt_qemu_tests::{harness, programs};
 
 /// Until the firmware or the boot loader has said no: 10 s on a quiet host.
 const REFUSED_WITHIN: Duration = Duration::from_secs(120);
 
-fn main() -> ExitCode {
+pub fn tests() -> Group {
     let missing = guest::missing().or_else(|| {
         let tools = ["sbsign", "sbvarsign", "sbsiglist", "openssl"];
         let absent = tools.iter().find(|tool| !is_there(tool));
         absent.map(|tool| format!("no {tool} (vakt-image setup --for test)"))
     });
-    harness::run(
-        missing,
-        &[("signed_boots_after_its_keys_were_enrolled_and_unsigned_and_tampered_do_not", boots)],
-    )
+    (missing, &[("signed_boots_after_its_keys_were_enrolled_and_unsigned_and_tampered_do_not", boots)])
 }
 
 fn boots() -> Result<()> {

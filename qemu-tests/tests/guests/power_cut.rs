@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use vakt_image::process::run;
@@ -11,7 +11,7 @@ use vakt_image::qemu::{Machine, WriteLog};
 use vakt_qemu_tests::acknowledged::Records;
 use vakt_qemu_tests::container::config;
 use vakt_qemu_tests::guest::{self, Appliance, Image};
-use vakt_qemu_tests::harness;
+use vakt_qemu_tests::harness::Group;
 use vakt_qemu_tests::write_log;
 
 /// Acknowledged inserts of each kind before the cut.
@@ -21,8 +21,8 @@ const INSERTS: u64 = 40;
 /// before the last insert, so that each has writes in flight.
 const CUTS: [(u64, u64); 3] = [(5, 1), (17, 2), (33, 3)];
 
-fn main() -> ExitCode {
-    harness::run(guest::missing(), &[("after_a_power_cut_everything_acknowledged_is_there", cut_under_load)])
+pub fn tests() -> Group {
+    (guest::missing(), &[("after_a_power_cut_everything_acknowledged_is_there", cut_under_load)])
 }
 
 fn cut_under_load() -> Result<()> {
