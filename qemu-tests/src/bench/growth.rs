@@ -5,7 +5,7 @@
 //! reads, not those that the store has. So the same two questions are asked everywhere: one host's rates over the last
 //! hour, and a sum over every series' last value.
 //!
-//! Series: 10,000 to 1,000,000 at two million samples each (the first scrape, which makes the series, apart from the
+//! Series: 10,000 to 1,000,000 at two million samples each, or twenty scrapes (the first scrape, which makes the series, apart from the
 //! rest). Samples: 1, 10 and 100 million of 10,000 series, or up to `VAKT_BENCH_GROWTH` million.
 
 use std::time::Instant;
@@ -23,6 +23,9 @@ const SERIES_STEPS: [usize; 3] = [10_000, 100_000, 1_000_000];
 
 /// Samples at each, the first scrape aside.
 const SAMPLES_EACH: usize = 2_000_000;
+
+/// Scrapes at each, the first one aside: what is flushed and merged is then not all of it single samples.
+const STEPS_MIN: usize = 20;
 
 /// Series while samples grow, and up to how many millions of these without another wish.
 const SERIES_FIXED: usize = 10_000;
@@ -42,7 +45,7 @@ pub fn measure() -> Result<Vec<Row>> {
     };
     let mut rows = Vec::new();
     for series in SERIES_STEPS {
-        let steps = 1 + (SAMPLES_EACH / series).max(2);
+        let steps = 1 + (SAMPLES_EACH / series).max(STEPS_MIN);
         rows.extend(grown(&store, series, steps, &format!("{} k series", series / 1000))?);
     }
     let wished = std::env::var("VAKT_BENCH_GROWTH").ok().map(|text| text.parse()).transpose();
