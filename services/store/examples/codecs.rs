@@ -32,7 +32,7 @@ fn main() {
             text.lines().filter_map(|line| line.rsplit(',').next()?.trim().parse().ok()).collect();
         count += column.len();
         for chunk in column.chunks(CHUNK_SAMPLES_MAX) {
-            for effort in [Effort::Quick, Effort::Thorough] {
+            for effort in [Effort::Quick, Effort::Thorough, Effort::Lasting] {
                 let coded = values::encode(chunk, effort);
                 assert_eq!(values::decode(&coded, chunk.len()).unwrap(), chunk);
                 *sizes.entry(format!("{effort:?}: the choice")).or_default() += coded.len();

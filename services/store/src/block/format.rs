@@ -6,8 +6,10 @@ use crate::codec::CodecError;
 
 const MAGIC: &[u8; 8] = b"VAKTBLK\0";
 const MAGIC_END: &[u8; 8] = b"\0KLBTKAV";
-/// The version that is written. Version 1, which is still read, had floats only.
-const VERSION: u32 = 2;
+/// The version of most blocks. Version 1, which is still read, had floats only.
+pub const VERSION: u32 = 2;
+/// The version of blocks that are written once and lie for years: dictionaries may be in them.
+pub const VERSION_LASTING: u32 = 3;
 const VERSION_MIN: u32 = 1;
 
 /// Magic (8), version (4), base time (8), CRC-32 of these 20 bytes (4).
@@ -73,13 +75,15 @@ pub struct Footer {
     pub log_up_to: u64,
     /// Series in the block.
     pub series: u32,
+    /// [`VERSION`] or another.
+    pub version: u32,
 }
 
 /// The header; times in rows count from `base`.
-pub fn header(base: i64) -> [u8; HEADER_BYTES] {
+pub fn header(base: i64, version: u32) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[8..12].copy_from_slice(&version.to_le_bytes());
     bytes[12..20].copy_from_slice(&base.to_le_bytes());
     let crc = crc32fast::hash(&bytes[..20]);
     bytes[20..].copy_from_slice(&crc.to_le_bytes());
@@ -98,8 +102,8 @@ pub fn read_header(bytes: &[u8; HEADER_BYTES]) -> Result<i64, PartError> {
         return Err(PartError::Checksum("header"));
     }
     let version = crc_at(bytes, 8);
-    if !(VERSION_MIN..=VERSION).contains(&version) {
-        let reads = format!("this build reads {VERSION_MIN} to {VERSION}");
+    if !(VERSION_MIN..=VERSION_LASTING).contains(&version) {
+        let reads = format!("this build reads {VERSION_MIN} to {VERSION_LASTING}");
         return Err(PartError::Foreign(format!("has format version {version}, {reads}")));
     }
     Ok(word(bytes, 12).cast_signed())
@@ -121,7 +125,7 @@ impl Footer {
             bytes[index * 8..][..8].copy_from_slice(&number.to_le_bytes());
         }
         bytes[48..52].copy_from_slice(&self.series.to_le_bytes());
-        bytes[52..56].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[52..56].copy_from_slice(&self.version.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..56]);
         bytes[56..60].copy_from_slice(&crc.to_le_bytes());
         bytes[60..].copy_from_slice(MAGIC_END);
@@ -147,6 +151,7 @@ impl Footer {
             newest: word(bytes, 32).cast_signed(),
             log_up_to: word(bytes, 40),
             series: crc_at(bytes, 48),
+            version: crc_at(bytes, 52),
         };
         let end = footer.index_offset.checked_add(footer.index_bytes);
         let room = file_bytes.checked_sub(FOOTER_BYTES as u64);

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::decoded::{Decoded, Piece, Row as DecodedRow};
-use super::format::{BlockError, FOOTER_BYTES, Footer, HEADER_BYTES, PartError, read_header};
+use super::format::{
+    BlockError, FOOTER_BYTES, Footer, HEADER_BYTES, PartError, VERSION_LASTING, read_header,
+};
 use super::row::{Chunk, Kind, Times, directory_bytes, read_directory};
 use super::{BlockName, index};
-use crate::codec::{aggregates, histograms, times, values};
+use crate::codec::{Effort, aggregates, histograms, times, values};
 use crate::disk::{self, Disk, ReadAt};
 use crate::samples::Samples;
 use crate::series::{Registry, SeriesId};
@@ -113,6 +115,11 @@ impl Block {
     /// Log segments up to this one hold nothing that is not in blocks; 0 when this block does not say.
     pub fn log_up_to(&self) -> u64 {
         self.footer.log_up_to
+    }
+
+    /// How hard an encoder has to try that writes it anew, so that it grows no larger.
+    pub fn effort(&self) -> Effort {
+        if self.footer.version == VERSION_LASTING { Effort::Lasting } else { Effort::Thorough }
     }
 
     /// Samples in it.

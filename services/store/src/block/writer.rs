@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use std::hash::BuildHasher;
 
-use super::format::{Footer, header};
+use super::format::{Footer, VERSION, VERSION_LASTING, header};
 use super::index::IndexWriter;
 use super::row::{Chunk, Kind, Times, directory};
 use super::{BlockName, FOLDER};
@@ -72,6 +72,7 @@ impl BlockWriter {
         effort: Effort,
     ) -> io::Result<BlockWriter> {
         let file = disk.create(&name.path_unfinished())?;
+        let version = if effort == Effort::Lasting { VERSION_LASTING } else { VERSION };
         let footer = Footer {
             index_offset: 0,
             index_bytes: 0,
@@ -80,9 +81,10 @@ impl BlockWriter {
             newest: i64::MIN,
             log_up_to,
             series: 0,
+            version,
         };
         let (index, columns) = (IndexWriter::default(), Columns::default());
-        let buffer = header(base).to_vec();
+        let buffer = header(base, version).to_vec();
         let (written, finished) = (0, false);
         Ok(BlockWriter { disk, name, file, buffer, written, base, effort, index, footer, columns, finished })
     }

@@ -147,7 +147,8 @@ impl Engine {
                 return Err("the store is stopping".into());
             }
             if self.holds_deleted(&block, &deletions)? {
-                self.merge_blocks(&[block]).map_err(|error| error.to_string())?;
+                let effort = block.effort();
+                self.merge_blocks(&[block], effort).map_err(|error| error.to_string())?;
                 self.counters.cleaned.add(1);
             }
         }

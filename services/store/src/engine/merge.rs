@@ -44,12 +44,12 @@ fn plan(samples: &[u64]) -> Option<Range<usize>> {
     (samples.len() - start >= MERGE_BLOCKS_MIN).then_some(start..samples.len())
 }
 
-/// Whether the blocks of a partition that is over, oldest first, are worth being made one: when those beside the largest are not
-/// so few that late samples would have it written again and again.
-fn is_worth_one(samples: &[u64]) -> bool {
-    let total: u64 = samples.iter().sum();
-    let largest = samples.iter().max().copied().unwrap_or(0);
-    samples.len() > 1 && (total - largest).saturating_mul(LATE_PART) >= total
+/// Whether the blocks of a partition that is over are worth being made one that lasts. Each is told by its samples and whether it
+/// lasts already: when the largest does, those beside it must not be so few that late samples would have it written again and again.
+fn is_worth_one(blocks: &[(u64, bool)]) -> bool {
+    let total: u64 = blocks.iter().map(|(samples, _)| samples).sum();
+    let Some((largest, lasts)) = blocks.iter().max().copied() else { return false };
+    !lasts || blocks.len() > 1 && (total - largest).saturating_mul(LATE_PART) >= total
 }
 
 impl Engine {
@@ -59,12 +59,12 @@ impl Engine {
     /// A text that says what went wrong; nothing has changed then, besides that a corrupt block is set aside.
     pub fn merge(&self) -> Result<bool, String> {
         let _work = hold(&self.work);
-        let Some(parts) = self.plan_merge() else { return Ok(false) };
-        self.merge_blocks(&parts).map_err(|error| error.to_string())?;
+        let Some((parts, effort)) = self.plan_merge() else { return Ok(false) };
+        self.merge_blocks(&parts, effort).map_err(|error| error.to_string())?;
         Ok(true)
     }
 
-    fn plan_merge(&self) -> Option<Vec<Arc<Block>>> {
+    fn plan_merge(&self) -> Option<(Vec<Arc<Block>>, Effort)> {
         let state = self.lock();
         let partitions: BTreeSet<i64> = state.blocks.iter().map(|block| block.name.partition).collect();
         let is_settled = state.frozen.is_none() && state.hot_since.elapsed() >= SETTLED_AFTER;
@@ -78,21 +78,25 @@ impl Engine {
                 // On a disk with little room only the newest are merged, or none: old data does not go for that.
                 let mut starts = range.start..=range.end - MERGE_BLOCKS_MIN;
                 let start = starts.find(|start| self.room.holds(bytes(&blocks[*start..range.end])))?;
-                return Some(blocks[start..range.end].to_vec());
+                let parts = blocks[start..range.end].to_vec();
+                let lasts = parts.iter().any(|block| block.effort() == Effort::Lasting);
+                return Some((parts, if lasts { Effort::Lasting } else { Effort::Thorough }));
             }
             let is_over = Partitions::span(partition).1 < now;
-            (is_over && is_settled && is_worth_one(&sizes) && self.room.holds(bytes(&blocks)))
-                .then_some(blocks)
+            let told: Vec<_> =
+                blocks.iter().map(|block| (block.samples(), block.effort() == Effort::Lasting)).collect();
+            (is_over && is_settled && is_worth_one(&told) && self.room.holds(bytes(&blocks)))
+                .then_some((blocks, Effort::Lasting))
         })
     }
 
     /// Merges neighbours into one block; of one alone makes it anew, without what is too old or deleted.
-    pub(super) fn merge_blocks(&self, parts: &[Arc<Block>]) -> Result<(), MergeError> {
+    pub(super) fn merge_blocks(&self, parts: &[Arc<Block>], effort: Effort) -> Result<(), MergeError> {
         let (first, last) = (parts[0].name, parts[parts.len() - 1].name);
         let name = BlockName { first: first.first, last: last.last, partition: first.partition, tier: None };
         let (base, _) = Partitions::span(name.partition);
         let log_up_to = parts.iter().map(|block| block.log_up_to()).max().unwrap_or(0);
-        let mut writer = BlockWriter::create(self.disk.clone(), name, base, log_up_to, Effort::Thorough)?;
+        let mut writer = BlockWriter::create(self.disk.clone(), name, base, log_up_to, effort)?;
         let ids: BTreeSet<_> = parts.iter().flat_map(|block| block.series()).collect();
         let mut caches: Vec<ColumnCache> = parts.iter().map(|_| ColumnCache::default()).collect();
         let mut key = Vec::with_capacity(256);
@@ -143,7 +147,11 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::tests::{NOW, settings, write};
     use super::*;
+    use crate::disk::simulated::SimulatedDisk;
 
     #[test]
     fn small_neighbours_are_merged_and_large_ones_left_alone() {
@@ -161,13 +169,48 @@ mod tests {
 
     #[test]
     fn a_month_that_is_over_becomes_one_block_but_not_for_a_few_late_samples() {
-        let check = |sizes: &[u64], expected| assert_eq!(is_worth_one(sizes), expected, "{sizes:?}");
+        let check =
+            |blocks: &[(u64, bool)], expected| assert_eq!(is_worth_one(blocks), expected, "{blocks:?}");
         check(&[], false);
-        check(&[1000], false);
-        check(&[1000, 1], false);
-        check(&[1000, 10, 6], true);
-        check(&[10, 1000, 6], true);
-        check(&[5, 5], true);
+        check(&[(1000, false)], true);
+        check(&[(1000, true)], false);
+        check(&[(1000, true), (1, false)], false);
+        check(&[(1000, false), (1, false)], true);
+        check(&[(1000, true), (10, false), (6, false)], true);
+        check(&[(10, false), (1000, true), (6, false)], true);
+        check(&[(5, false), (5, false)], true);
+    }
+
+    #[test]
+    fn a_month_that_is_over_is_written_once_more_and_then_left_alone() {
+        let disk = SimulatedDisk::default();
+        let open = || Engine::open(Arc::new(disk.clone()), settings(), Box::new(|| NOW)).unwrap().0;
+        let settle = |engine: &Engine| {
+            engine.lock().hot_since = Instant::now().checked_sub(SETTLED_AFTER).expect("it runs for a while");
+        };
+        let bytes =
+            |engine: &Engine| engine.lock().blocks.iter().map(|block| block.file_bytes()).sum::<u64>();
+        let read = |engine: &Engine| {
+            let samples = engine.select(&[], i64::MIN, i64::MAX).read(0, i64::MIN, i64::MAX).unwrap();
+            (samples.times, samples.values.into_iter().map(f64::to_bits).collect::<Vec<_>>())
+        };
+        let engine = open();
+        // 60 days ago, 8 hours of values that come again and are no decimals.
+        let sample = |n: i64| (1, NOW - 60 * 86_400_000 + n * 10_000, ((n * n % 97) as f64).sqrt().to_bits());
+        write(&engine, &(0..2880).map(sample).collect::<Vec<_>>());
+        engine.flush().unwrap();
+        assert_eq!(engine.merge(), Ok(false), "more of it may come");
+        let (samples, flushed) = (read(&engine), bytes(&engine));
+        settle(&engine);
+        assert_eq!(engine.merge(), Ok(true));
+        assert_eq!(engine.merge(), Ok(false));
+        assert!(bytes(&engine) < flushed / 4, "{flushed} and then {}", bytes(&engine));
+        assert_eq!(read(&engine), samples);
+        engine.close();
+        let engine = open();
+        settle(&engine);
+        assert_eq!(engine.merge(), Ok(false));
+        assert_eq!(read(&engine), samples);
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl Engine {
         while let Some(block) = self.next_to_look_at() {
             let due = self.holds_old(&block).inspect_err(|error| self.distrust(&block, error));
             if due.map_err(|error| error.to_string())? {
-                self.merge_blocks(&[block]).map_err(|error| error.to_string())?;
+                let effort = block.effort();
+                self.merge_blocks(&[block], effort).map_err(|error| error.to_string())?;
                 self.counters.trimmed.add(1);
                 return Ok(true);
             }
