@@ -10,7 +10,7 @@ use super::bodies::{Fleet, STEP_MS, Shape};
 use super::connection::Connection;
 
 /// A store that says "later" (503) gets the body again this often, a pause apart.
-const TRIES_MAX: usize = 200;
+const TRIES_MAX: usize = 2400;
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
 /// Connections are together again after so many scrapes, so that none is ahead by more than 10 minutes.
