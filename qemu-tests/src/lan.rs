@@ -24,6 +24,8 @@ pub const SERVER6: &str = "fd00:77::1";
 
 /// What the box with [`MAC`] gets by DHCP.
 pub const LEASE: &str = "10.77.0.50";
+/// A network that it is told a router of.
+pub const BEYOND: &str = "198.51.100.0/24";
 /// The largest packet that it is told of, in bytes.
 pub const MTU: u32 = 1450;
 /// The name that it gets.
@@ -121,6 +123,7 @@ impl Lan {
             format!("--dhcp-host={MAC},{LEASE},{LEASED_NAME}"),
             format!("--dhcp-option=option:ntp-server,{SERVER}"),
             format!("--dhcp-option=option:mtu,{MTU}"),
+            format!("--dhcp-option=option:classless-static-route,0.0.0.0/0,{SERVER},{BEYOND},{SERVER}"),
             "--enable-ra".into(),
             "--dhcp-range=fd00:77::,ra-only".into(),
             format!("--dhcp-option=option6:dns-server,[{SERVER6}]"),

@@ -16,7 +16,7 @@ use vakt_qemu_tests::container::{self, Container, config};
 use vakt_qemu_tests::escape::is_possible;
 use vakt_qemu_tests::guest::{self, Image, POWER_OFF_WITHIN, READY_WITHIN};
 use vakt_qemu_tests::harness;
-use vakt_qemu_tests::lan::{self, LEASE, LEASED_NAME, Lan, MAC, MTU, SERVER, SERVER6, ip};
+use vakt_qemu_tests::lan::{self, BEYOND, LEASE, LEASED_NAME, Lan, MAC, MTU, SERVER, SERVER6, ip};
 
 /// A neighbour that is not answered within this time is dropped; one that is answered, at once.
 const DROPPED_AFTER: Duration = Duration::from_secs(2);
@@ -144,6 +144,8 @@ fn addresses(container: &Container) -> Result<()> {
     ensure!(eth0.contains(&format!("mtu {MTU}")), "{eth0}");
     let routes = inside(container, "route show default")?;
     ensure!(routes.contains(&format!("default via {SERVER} dev eth0")), "{routes}");
+    let beyond = inside(container, &format!("route show {BEYOND}"))?;
+    ensure!(beyond.contains(&format!("via {SERVER} dev eth0")), "{beyond}");
     Ok(())
 }
 

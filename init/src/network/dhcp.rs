@@ -8,7 +8,7 @@ use anyhow::Context;
 use dhcproto::v4::{self, DhcpOption, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 
-use super::lease::{Answer, Client, Grant, Message, Step};
+use super::lease::{Answer, Client, Grant, Message, Step, Way};
 use super::seen::Link;
 use super::sys;
 use crate::machine::identity::random;
@@ -18,6 +18,9 @@ const ANSWER_BYTES_MAX: usize = 9000;
 
 /// A server that names less than every host must take (RFC 791) is mistaken, and not obeyed.
 const MTU_MIN: u32 = 576;
+
+/// Routes that are taken from a server; an option of full length could name some fifty.
+const ROUTES_MAX: usize = 64;
 
 /// Datagrams of all links read before other things have their turn; more are still there then.
 const BURST_MAX: usize = 64;
@@ -143,6 +146,8 @@ fn encode(message: &Message, transaction: u32, mac: &[u8; 6]) -> anyhow::Result<
     };
     add(DhcpOption::ParameterRequestList(vec![
         OptionCode::SubnetMask,
+        // Before the router, which it replaces (RFC 3442).
+        OptionCode::ClasslessStaticRoute,
         OptionCode::Router,
         OptionCode::DomainNameServer,
         OptionCode::AddressLeaseTime,
@@ -171,6 +176,27 @@ fn encode(message: &Message, transaction: u32, mac: &[u8; 6]) -> anyhow::Result<
     Ok(bytes)
 }
 
+/// The router, and what other networks another one leads to. With classless routes the router of old does not count, also
+/// when none of them is the default (RFC 3442). A network that is on the link itself needs no way: a router there is reached
+/// all the same.
+fn ways(options: &v4::DhcpOptions) -> (Option<Ipv4Addr>, Vec<Way>) {
+    let Some(DhcpOption::ClasslessStaticRoute(routes)) = options.get(OptionCode::ClasslessStaticRoute) else {
+        let router = match options.get(OptionCode::Router) {
+            Some(DhcpOption::Router(routers)) => routers.first().copied(),
+            _ => None,
+        };
+        return (router, Vec::new());
+    };
+    let ways = routes.iter().filter(|(_, gateway)| !gateway.is_unspecified());
+    let ways = ways.map(|(network, gateway)| Way {
+        network: network.network(),
+        prefix: network.prefix_len(),
+        gateway: *gateway,
+    });
+    let (default, others): (Vec<Way>, Vec<Way>) = ways.take(ROUTES_MAX).partition(|way| way.prefix == 0);
+    (default.first().map(|way| way.gateway), others)
+}
+
 /// An answer to our transaction, or `None` for anything else.
 fn decode(bytes: &[u8], transaction: u32, mac: &[u8; 6]) -> Option<Answer> {
     let packet = v4::Message::decode(&mut Decoder::new(bytes)).ok()?;
@@ -186,6 +212,7 @@ fn decode(bytes: &[u8], transaction: u32, mac: &[u8; 6]) -> Option<Answer> {
         Some(DhcpOption::SubnetMask(mask)) => u32::from(*mask),
         _ => 0xFFFF_FF00,
     };
+    let (router, routes) = ways(packet.opts());
     let grant = Grant {
         address: packet.yiaddr(),
         prefix: mask.leading_ones() as u8,
@@ -193,10 +220,8 @@ fn decode(bytes: &[u8], transaction: u32, mac: &[u8; 6]) -> Option<Answer> {
             Some(DhcpOption::ServerIdentifier(server)) => *server,
             _ => return None,
         },
-        router: match option(OptionCode::Router) {
-            Some(DhcpOption::Router(routers)) => routers.first().copied(),
-            _ => None,
-        },
+        router,
+        routes,
         dns: match option(OptionCode::DomainNameServer) {
             Some(DhcpOption::DomainNameServer(servers)) => servers.clone(),
             _ => Vec::new(),
@@ -242,6 +267,7 @@ mod tests {
         reply.opts_mut().insert(DhcpOption::NtpServers(vec![[10, 0, 2, 3].into()]));
         reply.opts_mut().insert(DhcpOption::Hostname("box7".into()));
         reply.opts_mut().insert(DhcpOption::InterfaceMtu(1400));
+        reply.opts_mut().insert(DhcpOption::Router(vec![[10, 0, 2, 2].into()]));
         let mut bytes = Vec::new();
         reply.encode(&mut Encoder::new(&mut bytes)).unwrap();
         let Some(Answer::Ack(grant)) = decode(&bytes, 7, &mac) else { panic!("no ack") };
@@ -252,10 +278,18 @@ mod tests {
         assert_eq!(grant.ntp, [Ipv4Addr::new(10, 0, 2, 3)]);
         assert_eq!(grant.hostname.as_deref(), Some("box7"));
         assert_eq!(grant.mtu, Some(1400));
+        assert_eq!((grant.router, grant.routes), (Some([10, 0, 2, 2].into()), Vec::new()));
         reply.opts_mut().insert(DhcpOption::InterfaceMtu(68));
+        let net = |text: &str| text.parse().unwrap();
+        reply.opts_mut().insert(DhcpOption::ClasslessStaticRoute(vec![
+            (net("198.51.100.0/24"), [10, 0, 2, 9].into()),
+            (net("10.9.0.0/16"), Ipv4Addr::UNSPECIFIED),
+        ]));
         let mut bytes = Vec::new();
         reply.encode(&mut Encoder::new(&mut bytes)).unwrap();
         let Some(Answer::Ack(grant)) = decode(&bytes, 7, &mac) else { panic!("no ack") };
         assert_eq!(grant.mtu, None);
+        let way = Way { network: [198, 51, 100, 0].into(), prefix: 24, gateway: [10, 0, 2, 9].into() };
+        assert_eq!((grant.router, grant.routes), (None, vec![way]), "the router of old does not count");
     }
 }

@@ -14,6 +14,17 @@ const VERIFY_TRIES: u32 = 3;
 /// A lease without a time is asked for again after this long; RFC 2131 makes the option mandatory.
 const LEASE_S_DEFAULT: u32 = 3600;
 
+/// The router of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The network's address.
+    pub network: Ipv4Addr,
+    /// Bits of it.
+    pub prefix: u8,
+    /// The next hop.
+    pub gateway: Ipv4Addr,
+}
+
 /// What a server offered or granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -25,6 +36,8 @@ pub struct Grant {
     pub server: Ipv4Addr,
     /// The router, if one was named.
     pub router: Option<Ipv4Addr>,
+    /// Networks that another router leads to.
+    pub routes: Vec<Way>,
     /// Name servers.
     pub dns: Vec<Ipv4Addr>,
     /// Time servers (option 42).
@@ -214,6 +227,7 @@ mod tests {
             prefix: 24,
             server: Ipv4Addr::new(10, 0, 2, 2),
             router: None,
+            routes: Vec::new(),
             dns: Vec::new(),
             ntp: Vec::new(),
             hostname: None,

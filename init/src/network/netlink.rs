@@ -12,7 +12,7 @@ use netlink_packet_route::link::{
     BondMode, InfoBond, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -206,10 +206,14 @@ fn route_message(route: &Route) -> RouteMessage {
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
+    message.header.destination_prefix_length = route.network.map_or(0, |(_, prefix)| prefix);
     message.attributes = vec![
         RouteAttribute::Gateway(route.gateway.into()),
         RouteAttribute::Oif(route.index),
         RouteAttribute::Priority(route.metric),
     ];
+    message
+        .attributes
+        .extend(route.network.map(|(network, _)| RouteAttribute::Destination(RouteAddress::Inet(network))));
     message
 }

@@ -4,7 +4,7 @@
 //! plans nothing, which the tests hold over a kernel made of values.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vakt_wire::config::{Bond, Interface, Network, Port};
 
@@ -80,7 +80,7 @@ pub enum Operation {
     AddAddress(Address),
     /// Take one away.
     RemoveAddress(Address),
-    /// Add a default route.
+    /// Add a route.
     AddRoute {
         /// The route.
         route: Route,
@@ -281,23 +281,27 @@ fn serve(
     if !gateways.iter().any(IpAddr::is_ipv4) {
         gateways.extend(grant.and_then(|grant| grant.router).map(IpAddr::V4));
     }
-    routes(link, METRIC_FIRST + place as u32, &gateways, &wanted, seen, operations);
+    let ways = gateways.into_iter().map(|gateway| (None, gateway));
+    let granted = grant.into_iter().flat_map(|grant| &grant.routes);
+    let granted = granted.map(|way| (Some((way.network, way.prefix)), IpAddr::V4(way.gateway)));
+    let ways: Vec<_> = ways.chain(granted).collect();
+    routes(link, METRIC_FIRST + place as u32, &ways, &wanted, seen, operations);
 }
 
 /// Without a cable a route leads nowhere, and another interface's must be found instead.
 fn routes(
     link: &Link,
     metric: u32,
-    gateways: &[IpAddr],
+    ways: &[(Option<(Ipv4Addr, u8)>, IpAddr)],
     addresses: &[Address],
     seen: &Seen,
     operations: &mut Vec<Operation>,
 ) {
-    let route = |gateway: &IpAddr| Route { index: link.index, gateway: *gateway, metric };
-    let usable = |gateway: &&IpAddr| {
-        link.carrier && (gateway.is_ipv6() || addresses.iter().any(|held| held.address.is_ipv4()))
+    let usable = |route: &Route| {
+        link.carrier && (route.gateway.is_ipv6() || addresses.iter().any(|held| held.address.is_ipv4()))
     };
-    let wanted: Vec<Route> = gateways.iter().filter(usable).map(route).collect();
+    let wanted = ways.iter().map(|&(network, gateway)| Route { network, index: link.index, gateway, metric });
+    let wanted: Vec<Route> = wanted.filter(usable).collect();
     for present in seen.routes.iter().filter(|present| present.index == link.index) {
         if !wanted.contains(present) {
             operations.push(Operation::RemoveRoute(*present));

@@ -1,5 +1,6 @@
 //! The planner against a kernel made of values.
 
+use super::super::lease::Way;
 use super::*;
 use std::net::Ipv4Addr;
 
@@ -35,6 +36,7 @@ fn grant(last: u8) -> Grant {
         prefix: 24,
         server: Ipv4Addr::new(10, 0, 2, 2),
         router: Some(Ipv4Addr::new(10, 0, 2, 2)),
+        routes: Vec::new(),
         dns: Vec::new(),
         ntp: Vec::new(),
         hostname: None,
@@ -118,7 +120,10 @@ fn told(seen: &Seen) -> String {
         |index: u32| seen.links.iter().find(|link| link.index == index).map_or("?", |l| l.name.as_str());
     let mut lines: Vec<String> =
         seen.addresses.iter().map(|a| format!("{} {}/{}", name(a.index), a.address, a.prefix)).collect();
-    lines.extend(seen.routes.iter().map(|r| format!("{} via {} {}", name(r.index), r.gateway, r.metric)));
+    lines.extend(seen.routes.iter().map(|route| {
+        let to = route.network.map(|(network, prefix)| format!("to {network}/{prefix} ")).unwrap_or_default();
+        format!("{} {to}via {} {}", name(route.index), route.gateway, route.metric)
+    }));
     lines.join(", ")
 }
 
@@ -159,6 +164,29 @@ fn dhcp_says_how_large_a_packet_may_be_unless_the_config_does() {
     assert_eq!(check(dhcp, &granted, told).links[0].mtu, 1400);
     assert_eq!(check(&format!("{dhcp}mtu=9000\n"), &granted, told).links[0].mtu, 9000);
     assert_eq!(check(dhcp, &[(2, Some(grant(15)))], told).links[0].mtu, 1500);
+}
+
+#[test]
+fn dhcp_leads_to_other_networks_by_other_routers() {
+    let dhcp = "[[network.interface]]\nname='eth0'\ndhcp=true\n";
+    let way = |last: u8| Way {
+        network: Ipv4Addr::new(198, 51, 100, 0),
+        prefix: 24,
+        gateway: Ipv4Addr::new(10, 0, 2, last),
+    };
+    let granted = |routes| [(2, Some(Grant { routes, ..grant(15) }))];
+    let mut seen = check(
+        dhcp,
+        &granted(vec![way(9)]),
+        "eth0 10.0.2.15/24, eth0 via 10.0.2.2 100, eth0 to 198.51.100.0/24 via 10.0.2.9 100",
+    );
+    settle(&network(dhcp), &granted(vec![way(8)]).into_iter().collect(), &mut seen);
+    assert_eq!(
+        told(&seen),
+        "eth0 10.0.2.15/24, eth0 via 10.0.2.2 100, eth0 to 198.51.100.0/24 via 10.0.2.8 100"
+    );
+    settle(&network(dhcp), &granted(Vec::new()).into_iter().collect(), &mut seen);
+    assert_eq!(told(&seen), "eth0 10.0.2.15/24, eth0 via 10.0.2.2 100");
 }
 
 #[test]

@@ -204,6 +204,7 @@ mod tests {
             prefix: 24,
             server: [10, 0, 2, 2].into(),
             router: None,
+            routes: Vec::new(),
             dns: dns.iter().map(|bytes| (*bytes).into()).collect(),
             ntp: vec![[10, 0, 2, 3].into()],
             hostname: hostname.map(str::to_owned),

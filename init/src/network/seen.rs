@@ -1,6 +1,6 @@
 //! What the kernel has at present: links, addresses, default routes, as values that the planner takes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
@@ -17,7 +17,7 @@ pub struct Seen {
     pub links: Vec<Link>,
     /// Addresses of global scope, and those that somebody set.
     pub addresses: Vec<Address>,
-    /// Default routes that were set by this service (of protocol static).
+    /// Routes that were set by this service (of protocol static).
     pub routes: Vec<Route>,
 }
 
@@ -84,9 +84,11 @@ pub struct Address {
     pub permanent: bool,
 }
 
-/// A default route.
+/// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// The network that it leads to, and its bits; none for a default route.
+    pub network: Option<(Ipv4Addr, u8)>,
     /// The link that it leads out by.
     pub index: u32,
     /// The next hop.
@@ -202,28 +204,34 @@ fn own(message: &AddressMessage) -> Option<IpAddr> {
     find(true).or_else(|| find(false))
 }
 
-/// Reads a default route of the main table that was set by this service.
+/// Reads a route of the main table that was set by this service.
 pub fn route(message: RouteNetlinkMessage) -> Option<Route> {
     let RouteNetlinkMessage::NewRoute(found) = message else { return None };
     let ours = is_ours(&found);
-    let (mut index, mut gateway, mut metric) = (None, None, 0);
+    let prefix = found.header.destination_prefix_length;
+    let (mut network, mut index, mut gateway, mut metric) = (None, None, None, 0);
     for attribute in found.attributes {
         match attribute {
             RouteAttribute::Oif(link) => index = Some(link),
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(IpAddr::V4(address)),
             RouteAttribute::Gateway(RouteAddress::Inet6(address)) => gateway = Some(IpAddr::V6(address)),
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => network = Some((address, prefix)),
             RouteAttribute::Priority(priority) => metric = priority,
             _ => {}
         }
     }
-    ours.then_some(Route { index: index?, gateway: gateway?, metric })
+    // IPv6's are default routes alone.
+    (ours && network.is_some() == (prefix != 0)).then_some(Route {
+        network,
+        index: index?,
+        gateway: gateway?,
+        metric,
+    })
 }
 
 fn is_ours(message: &RouteMessage) -> bool {
     let header = &message.header;
-    header.table == RouteHeader::RT_TABLE_MAIN
-        && header.destination_prefix_length == 0
-        && header.protocol == RouteProtocol::Static
+    header.table == RouteHeader::RT_TABLE_MAIN && header.protocol == RouteProtocol::Static
 }
 
 #[cfg(test)]
