@@ -10,6 +10,9 @@ use crate::refusal::Refusal;
 use crate::trust::replace;
 use crate::version::Version;
 
+/// How often an install goes on by itself; then somebody has to say so.
+const RESUMES_MAX: u32 = 5;
+
 /// What the service does at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +117,9 @@ pub struct Last {
     pub refused: Option<Reason>,
     /// Its bytes.
     pub progress: Progress,
+    /// How often the service went on with it by itself.
+    #[serde(default)]
+    pub resumed: u32,
 }
 
 /// Everything, as `GET /v1/update` shows it.
@@ -187,9 +193,31 @@ impl Board {
 
     /// Says that an install begins.
     pub fn begin(&self, source: Source) {
+        self.begin_as(source, 0);
+    }
+
+    /// Says that the last install goes on.
+    pub fn resume(&self) {
+        let resumed = self.locked().last.as_ref().map_or(0, |last| last.resumed);
+        self.begin_as(Source::Repository, resumed.saturating_add(1));
+    }
+
+    /// Whether the last install is to go on by itself: it came from the repository, and was interrupted, or the repository was
+    /// out of reach when it went on. Not for ever: an install that ends the service each time would never end.
+    pub fn is_to_resume(&self) -> bool {
+        self.locked().last.as_ref().is_some_and(|last| {
+            let out_of_reach = last.refused.as_ref().is_some_and(|reason| reason.kind == "transfer");
+            last.source == Source::Repository
+                && last.resumed < RESUMES_MAX
+                && (last.outcome == Outcome::Interrupted || last.resumed > 0 && out_of_reach)
+        })
+    }
+
+    fn begin_as(&self, source: Source, resumed: u32) {
         let progress = Progress::default();
         let (version, outcome, refused) = (None, Outcome::Running, None);
-        self.locked().last = Some(Last { at_ms: now_ms(), source, version, outcome, refused, progress });
+        let last = Last { at_ms: now_ms(), source, version, outcome, refused, progress, resumed };
+        self.locked().last = Some(last);
         self.keep();
     }
 
@@ -262,8 +290,36 @@ mod tests {
         board.target("0.2.0".parse().unwrap(), 7);
         let last = open().state().last.unwrap();
         assert_eq!((last.outcome, last.version), (Outcome::Interrupted, Some("0.2.0".parse().unwrap())));
+        assert!(!open().is_to_resume(), "an upload is not there any more");
         board.end(Err(&Refusal::Empty));
         let last = open().state().last.unwrap();
         assert_eq!((last.outcome, last.refused.unwrap().kind.as_str()), (Outcome::Refused, "empty"));
+    }
+
+    #[test]
+    fn an_install_from_the_repository_goes_on_by_itself_a_few_times() {
+        let data = tempfile::tempdir().unwrap();
+        let open = || Board::open(data.path(), None, None);
+        let out_of_reach = || Refusal::Transfer { name: "root.json".into(), reason: "no route".into() };
+        let board = open();
+        board.begin(Source::Repository);
+        assert!(!board.is_to_resume(), "it is under way");
+        board.end(Err(&out_of_reach()));
+        assert!(!board.is_to_resume(), "whoever began it was told");
+        board.begin(Source::Repository);
+        for _ in 0..RESUMES_MAX {
+            let board = open();
+            assert!(board.is_to_resume());
+            board.resume();
+        }
+        assert!(!open().is_to_resume());
+        let board = open();
+        board.begin(Source::Repository);
+        board.resume();
+        board.end(Err(&out_of_reach()));
+        assert!(board.is_to_resume());
+        board.resume();
+        board.end(Err(&Refusal::Empty));
+        assert!(!board.is_to_resume());
     }
 }

@@ -19,9 +19,6 @@ use crate::install::Updater;
 use crate::slot::Slot;
 use crate::trust::Anchor;
 
-/// The first look at the repository: addresses and names are there by then.
-const FIRST_CHECK_AFTER: Duration = Duration::from_secs(60);
-
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -37,6 +34,8 @@ pub struct Options {
     pub init: Address,
     /// The trusted root.json.
     pub root: PathBuf,
+    /// When the repository is looked at first, or an interrupted install goes on; and how far apart tries to go on are.
+    pub first_look: Duration,
 }
 
 /// Runs until SIGTERM, then drains. An install under way ends with the service, and is continued by the next one.
@@ -69,8 +68,9 @@ pub async fn serve(options: Options) -> Result<()> {
     if let Ok(running) = updater.init.running().await {
         updater.board.running(running);
     }
-    if let (Ok(_), Some(every)) = (&updater.remote, config.check.every()) {
-        tokio::spawn(look_now_and_then(updater.clone(), every, life.stopping()));
+    if updater.remote.is_ok() {
+        let (first, every) = (options.first_look, config.check.every());
+        tokio::spawn(look_now_and_then(updater.clone(), first, every, life.stopping()));
     }
     life.ready(updater.remote.as_ref().map_or("uploads only", |_| "waiting"));
     serve_all(listeners, Arc::new(Api { updater }), life.stopping()).await;
@@ -102,16 +102,28 @@ fn remote(config: &Update) -> std::result::Result<Remote, String> {
     })
 }
 
-async fn look_now_and_then(updater: Arc<Updater>, every: Duration, stop: CancellationToken) {
-    let mut wait = FIRST_CHECK_AFTER;
+/// Goes on with an install that was interrupted, and then looks at the repository every so often, if that is wished.
+async fn look_now_and_then(
+    updater: Arc<Updater>,
+    first: Duration,
+    every: Option<Duration>,
+    stop: CancellationToken,
+) {
+    let mut wait = first;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        wait = every;
-        if let Some(turn) = updater.turn() {
-            updater.check(turn).await;
+        match updater.turn() {
+            Some(turn) if updater.board.is_to_resume() => updater.resume(turn).await,
+            Some(turn) if every.is_some() => updater.check(turn).await,
+            _ => {}
         }
+        wait = match every {
+            _ if updater.board.is_to_resume() => first,
+            Some(every) => every,
+            None => return,
+        };
     }
 }

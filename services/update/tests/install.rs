@@ -88,6 +88,25 @@ async fn an_install_that_was_cut_off_goes_on_where_it_was() {
     bed.assert_staged(&bed.update("0.2.0"));
 }
 
+/// Killed in the middle of writing: the next one goes on by itself.
+#[tokio::test]
+async fn an_install_that_was_cut_off_goes_on_by_itself() {
+    let mut bed = Bed::new("0.2.0").await;
+    bed.start().await;
+    bed.server.misbehave(".root", Fault::Stall(3 * PIECE_BYTES + PIECE_BYTES / 2));
+    let _: Value = bed.client().send(Method::POST, "/v1/update/install", &json!({})).await.unwrap();
+    bed.until(|state| state["last"]["progress"]["bytes_written"] == 3 * PIECE_BYTES).await;
+    bed.kill();
+
+    bed.server.behave();
+    bed.flags = vec!["--first-look".into(), "1s".into()];
+    bed.start().await;
+    let state = bed.until(|state| state["last"]["outcome"] == "staged").await;
+    assert_eq!(state["last"]["progress"]["bytes_kept"], 3 * PIECE_BYTES);
+    assert_eq!(state["last"]["resumed"], 1);
+    bed.assert_staged(&bed.update("0.2.0"));
+}
+
 /// Every connection breaks after a piece and a half: each brings at least one piece on.
 #[tokio::test]
 async fn a_line_that_breaks_again_and_again_gets_there() {

@@ -84,6 +84,14 @@ impl Updater {
         self.end(&ended);
     }
 
+    /// Goes on with the install that was interrupted: what is in the slot already is not fetched again.
+    pub async fn resume(&self, _turn: Turn) {
+        tracing::info!("the install that was interrupted goes on");
+        self.board.resume();
+        let ended = self.install_newest().await;
+        self.end(&ended);
+    }
+
     /// Installs an uploaded archive; also on the board.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub struct Bed {
     pub init: Arc<FakeInit>,
     pub server: Arc<Server>,
     pub config: String,
+    /// More of the service's command line.
+    pub flags: Vec<String>,
     service: Option<Child>,
 }
 
@@ -60,7 +62,7 @@ impl Bed {
         let init = FakeInit::start(&at("init.sock"), &at("slot-b"));
         let server = Server::start(&at("repository")).await;
         let config = format!("version = 1\n[update]\ncheck = \"off\"\nrepository = \"{}\"\n", server.url());
-        Bed { directory, init, server, config, service: None }
+        Bed { directory, init, server, config, flags: Vec::new(), service: None }
     }
 
     pub fn at(&self, name: &str) -> PathBuf {
@@ -121,6 +123,7 @@ impl Bed {
         command.arg("--data").arg(self.at("data")).arg("--root").arg(self.at("keys/root.json"));
         command.arg("--init").arg(format!("unix:{}", self.at("init.sock").display()));
         command.arg("--listen").arg(format!("unix:{}", self.at("update.sock").display()));
+        command.args(&self.flags);
         if self.at("slot-b").exists() {
             command.arg("--slot").arg(self.at("slot-b"));
         }

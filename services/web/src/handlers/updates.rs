@@ -219,7 +219,9 @@ fn last_view(last: &Last) -> LastView {
         "staged" => ("staged for the next boot", "ok"),
         "booted" => ("runs now", "ok"),
         "refused" => ("refused", "bad"),
-        "interrupted" => ("interrupted; install again, and it goes on where it was", "warn"),
+        "interrupted" => {
+            ("interrupted; from the repository it goes on by itself, an upload has to be made again", "warn")
+        }
         _ => ("unknown", "idle"),
     };
     let progress = &last.progress;
