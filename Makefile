@@ -52,7 +52,7 @@ test: ## Every test of every tier, with one closing summary
 
 .PHONY: test-long
 test-long: export VAKT_TEST_LONG := 1
-test-long: test ## `make test`, with a thousand power cuts instead of fifty: some hours
+test-long: test ## `make test`, with a thousand power cuts instead of fifty and longer outages: an hour more
 
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and the query language, SECONDS=60 each; TARGET=promql for one alone
