@@ -41,6 +41,18 @@ impl Engine {
         self.write_frozen().inspect_err(|_| self.counters.flush_errors.add(1))
     }
 
+    /// Writes a window that is due while something longer is under way on the same thread, so that writers need not wait for its
+    /// end.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub(super) fn flush_between(&self) -> io::Result<()> {
+        let state = self.lock();
+        let is_due = state.frozen.is_some() || self.window_due(&state);
+        drop(state);
+        if is_due { self.flush() } else { Ok(()) }
+    }
+
     /// Writes all that was taken before the call to blocks, and returns the number of the last flush.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub(super) enum MergeError {
     Block(#[from] BlockError),
     #[error("cannot write the merged block: {0}")]
     Io(#[from] std::io::Error),
+    #[error("a window that became due meanwhile cannot be written: {0}")]
+    Window(std::io::Error),
     #[error("the store is stopping")]
     Stopping,
 }
@@ -105,6 +107,7 @@ impl Engine {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err(MergeError::Stopping);
             }
+            self.flush_between().map_err(MergeError::Window)?;
             let mut samples = Samples::default();
             let gone = self.gone_of(id, &deletions);
             for (block, cache) in parts.iter().zip(&mut caches) {
@@ -152,6 +155,7 @@ mod tests {
     use super::super::tests::{NOW, settings, write};
     use super::*;
     use crate::disk::simulated::SimulatedDisk;
+    use crate::engine::Settings;
 
     #[test]
     fn small_neighbours_are_merged_and_large_ones_left_alone() {
@@ -211,6 +215,27 @@ mod tests {
         settle(&engine);
         assert_eq!(engine.merge(), Ok(false));
         assert_eq!(read(&engine), samples);
+    }
+
+    #[test]
+    fn a_window_that_is_due_does_not_wait_for_the_end_of_a_merge() {
+        let disk = SimulatedDisk::default();
+        let settings = Settings { window_samples_max: 100, ..settings() };
+        let engine = Engine::open(Arc::new(disk), settings, Box::new(|| NOW)).unwrap().0;
+        let samples = |from: i64, count: i64| -> Vec<(u8, i64, u64)> {
+            (from..from + count).map(|n| (1, NOW - 60 * 86_400_000 + n * 10_000, n as u64)).collect()
+        };
+        for part in 0..4 {
+            write(&engine, &samples(part * 50, 50));
+            engine.flush().unwrap();
+        }
+        write(&engine, &samples(200, 150));
+        assert!(engine.is_due());
+        assert_eq!(engine.merge(), Ok(true));
+        assert!(!engine.is_due());
+        let all = engine.select(&[], i64::MIN, i64::MAX).read(0, i64::MIN, i64::MAX).unwrap();
+        assert_eq!(all.times.len(), 350);
+        assert_eq!(engine.lock().blocks.len(), 2);
     }
 
     #[test]

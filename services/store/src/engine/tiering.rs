@@ -38,6 +38,8 @@ enum TierError {
     Block(#[from] BlockError),
     #[error("cannot write a tier: {0}")]
     Io(#[from] io::Error),
+    #[error("a window that became due meanwhile cannot be written: {0}")]
+    Window(io::Error),
     #[error("the store is stopping")]
     Stopping,
 }
@@ -146,6 +148,7 @@ impl Engine {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err(TierError::Stopping);
             }
+            self.flush_between().map_err(TierError::Window)?;
             let mut samples = Samples::default();
             for (block, cache) in parts.iter().zip(&mut caches) {
                 let read = block.read(id, i64::MIN, i64::MAX, cache);
