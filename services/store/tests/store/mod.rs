@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use vakt_wire::remote_write::{TimeSeries, encode};
 
@@ -14,6 +15,9 @@ const START_MS: u64 = 1_700_000_000_000;
 
 /// Milliseconds between samples.
 const STEP_MS: u64 = 1000;
+
+/// From its start until it is ready; a second on a quiet machine, also with the largest log of these tests.
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// A store that serves on a port of 127.0.0.1; killed when dropped.
 pub struct Store {
@@ -43,7 +47,10 @@ impl Store {
         let lines = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         let mut message = [0; 512];
-        let length = notify.recv(&mut message).unwrap();
+        notify.set_read_timeout(Some(READY_WITHIN)).unwrap();
+        let Ok(length) = notify.recv(&mut message) else {
+            panic!("the store is not ready within {READY_WITHIN:?}; it ended: {:?}", child.try_wait());
+        };
         let said = String::from_utf8_lossy(&message[..length]).into_owned();
         assert!(said.starts_with("READY=1"), "{said}");
         Store { child, port }
