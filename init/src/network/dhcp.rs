@@ -1,6 +1,6 @@
 //! DHCPv4 on the wire: broadcast UDP, by one link at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,7 +19,7 @@ const ANSWER_BYTES_MAX: usize = 9000;
 /// A server that names less than every host must take (RFC 791) is mistaken, and not obeyed.
 const MTU_MIN: u32 = 576;
 
-/// Routes that are taken from a server; an option of full length could name some fifty.
+/// Routes that are taken from a server, the first ones: an option of 255 bytes names some fifty.
 const ROUTES_MAX: usize = 64;
 
 /// Datagrams of all links read before other things have their turn; more are still there then.
@@ -178,7 +178,7 @@ fn encode(message: &Message, transaction: u32, mac: &[u8; 6]) -> anyhow::Result<
 
 /// The router, and what other networks another one leads to. With classless routes the router of old does not count, also
 /// when none of them is the default (RFC 3442). A network that is on the link itself needs no way: a router there is reached
-/// all the same.
+/// all the same. Of two routers of one network the first counts: the kernel holds one, and the plan would never be reached.
 fn ways(options: &v4::DhcpOptions) -> (Option<Ipv4Addr>, Vec<Way>) {
     let Some(DhcpOption::ClasslessStaticRoute(routes)) = options.get(OptionCode::ClasslessStaticRoute) else {
         let router = match options.get(OptionCode::Router) {
@@ -188,11 +188,13 @@ fn ways(options: &v4::DhcpOptions) -> (Option<Ipv4Addr>, Vec<Way>) {
         return (router, Vec::new());
     };
     let ways = routes.iter().filter(|(_, gateway)| !gateway.is_unspecified());
+    let mut seen = BTreeSet::new();
     let ways = ways.map(|(network, gateway)| Way {
         network: network.network(),
         prefix: network.prefix_len(),
         gateway: *gateway,
     });
+    let ways = ways.filter(|way| seen.insert((way.network, way.prefix)));
     let (default, others): (Vec<Way>, Vec<Way>) = ways.take(ROUTES_MAX).partition(|way| way.prefix == 0);
     (default.first().map(|way| way.gateway), others)
 }
@@ -283,6 +285,7 @@ mod tests {
         let net = |text: &str| text.parse().unwrap();
         reply.opts_mut().insert(DhcpOption::ClasslessStaticRoute(vec![
             (net("198.51.100.0/24"), [10, 0, 2, 9].into()),
+            (net("198.51.100.7/24"), [10, 0, 2, 8].into()),
             (net("10.9.0.0/16"), Ipv4Addr::UNSPECIFIED),
         ]));
         let mut bytes = Vec::new();
