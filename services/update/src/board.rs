@@ -10,8 +10,11 @@ use crate::refusal::Refusal;
 use crate::trust::replace;
 use crate::version::Version;
 
-/// How often an install goes on by itself; then somebody has to say so.
+/// How often an install goes on by itself; then somebody has to say so: one that ends the service each time would never end.
 const RESUMES_MAX: u32 = 5;
+
+/// Kinds of [`Refusal`] that pass by themselves soon after a start: the network is not there yet, or the clock is not right yet.
+const PASSES: [&str; 2] = ["transfer", "clock"];
 
 /// What the service does at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -202,14 +205,14 @@ impl Board {
         self.begin_as(Source::Repository, resumed.saturating_add(1));
     }
 
-    /// Whether the last install is to go on by itself: it came from the repository, and was interrupted, or the repository was
-    /// out of reach when it went on. Not for ever: an install that ends the service each time would never end.
+    /// Whether the last install is to go on by itself: it came from the repository, and was interrupted, or was refused for what
+    /// [`PASSES`] when it went on.
     pub fn is_to_resume(&self) -> bool {
         self.locked().last.as_ref().is_some_and(|last| {
-            let out_of_reach = last.refused.as_ref().is_some_and(|reason| reason.kind == "transfer");
+            let passes = last.refused.as_ref().is_some_and(|reason| PASSES.contains(&reason.kind.as_str()));
             last.source == Source::Repository
                 && last.resumed < RESUMES_MAX
-                && (last.outcome == Outcome::Interrupted || last.resumed > 0 && out_of_reach)
+                && (last.outcome == Outcome::Interrupted || last.resumed > 0 && passes)
         })
     }
 
