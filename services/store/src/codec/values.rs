@@ -22,6 +22,10 @@ const DICTIONARY: u8 = 6;
 /// How far a value may be from its decimal, in units in the last place: what a few sums and quotients leave behind.
 const NEAR_MAX: u64 = 1024;
 
+/// A dictionary is tried for chunks of which at most this many values of so many differ: with more, the entries alone take nearly what the values do.
+const DICTIONARY_ENTRIES: usize = 3;
+const DICTIONARY_OF: usize = 4;
+
 /// Powers of ten that decimal values are tried with; 10^9 covers nanoseconds in seconds.
 const POWERS: [f64; 10] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
@@ -98,7 +102,7 @@ fn dictionary(values: &[f64]) -> Option<Vec<u8>> {
     let mut entries = values.to_vec();
     entries.sort_unstable_by(f64::total_cmp);
     entries.dedup_by_key(|value| value.to_bits());
-    if entries.len() > values.len() * 3 / 4 {
+    if entries.len() * DICTIONARY_OF > values.len() * DICTIONARY_ENTRIES {
         return None;
     }
     let place = |value: &f64| entries.binary_search_by(|entry| entry.total_cmp(value)).ok();
