@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::bodies::{Fleet, STEP_MS, Shape};
 use super::connection::Connection;
 
-/// A store that says "later" (503) gets the body again this often, a pause apart.
+/// A store that says "later" (503) gets the body again this often, a pause apart: for two minutes, in which a busy host writes the
+/// blocks of a million series.
 const TRIES_MAX: usize = 2400;
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
